@@ -1,0 +1,62 @@
+# Everything happens in .venv; `make setup` is the first step of every other target.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# The image library stands outside requirements.lock: pillow-simd and Pillow are two builds of the same PIL package.
+PILLOW_SIMD := pillow-simd==12.1.1.post0
+PILLOW := pillow==13.0.0
+
+.PHONY: help setup demo test lint bench lock clean
+
+help:
+	@echo "make setup   create .venv with everything at the versions of requirements.lock"
+	@echo "make demo    run the whole chain on a drawn data set; the result is in chipper-demo/"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   run the benchmarks of docs/benchmarks.md"
+	@echo "make lock    resolve requirements.lock again from pyproject.toml"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "chipper needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "[setup 1/4] creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "cannot create a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "[setup 2/4] installing the packages of requirements.lock (torch with its GPU libraries is most of it: about 5 GB, minutes)"
+	@$(PIP) install --no-deps -r requirements.lock
+	@echo "[setup 3/4] building pillow-simd, the fast image library (about 75 s)"
+	@$(PIP) uninstall --yes pillow pillow-simd 2>/dev/null; \
+	$(PIP) install --no-deps $(PILLOW_SIMD) 2>$(VENV)/pillow-simd.log || { \
+	  echo "pillow-simd could not be built ($(VENV)/pillow-simd.log): going on with Pillow, slower. To have it: apt-get install gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev, then make clean setup"; \
+	  $(PIP) install --no-deps $(PILLOW); }
+	@echo "[setup 4/4] installing chipper itself"
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/chipper demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@# mypy does not follow the package-dir mapping of pyproject.toml, so it gets the tree as it is installed
+	@rm -rf build/types && mkdir -p build/types/chipper
+	@ln -s $(CURDIR)/chipper/* $(CURDIR)/cli $(CURDIR)/schemas build/types/chipper/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p chipper
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+lock:
+	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
+	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package pillow --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

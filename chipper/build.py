@@ -1,0 +1,202 @@
+"""build-positives: from a COCO file to a workdir with positive chips, labels and epochs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from chipper import __version__
+from chipper.assignment import Assignment
+from chipper.coco import Coco, read_coco
+from chipper.coco_check import skipped_columns
+from chipper.columns import POSITIVE, Annotations, Chips, Images, Ints, Labels, Skipped, concatenate, offsets_of
+from chipper.epochs import epoch_chips
+from chipper.errors import WorkdirError
+from chipper.files import write_table
+from chipper.labels import label_chips
+from chipper.lock import locked
+from chipper.options import PositiveOptions
+from chipper.positives import mine_positives
+from chipper.progress import Monitor
+from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, LABELS, SKIPPED
+from chipper.workdir import PART_IMAGES, Dataset, Source, Workdir, dataset_id
+from chipper.workers import Workers
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one range of consecutive images comes to."""
+
+    images: Images
+    annotations: Annotations
+    chips: Chips
+    labels: Labels
+    assignment: Assignment  # of variant 0
+
+
+def build_positives(
+    coco_path: Path,
+    workdir: Workdir,
+    options: PositiveOptions,
+    image_dir: Path | None,
+    overwrite: bool,
+    workers: Workers,
+    monitor: Monitor,
+) -> Dataset:
+    """Mine the positive chips of a COCO file into ``workdir``; one that holds the same already is left as it is.
+
+    Raises:
+        AnnotationError: the COCO file cannot be used.
+        WorkdirError: the workdir was made from another file or with other options, and ``overwrite`` is not given.
+        StorageError: the workdir cannot be written.
+    """
+    monitor.note(f"reading {coco_path}")
+    coco = read_coco(coco_path, options.masks)
+    identity = dataset_id(coco.hash, options)
+    with locked(workdir.path, "build-positives"):
+        if workdir.exists() and not overwrite:
+            found = workdir.dataset()
+            if found.id == identity:
+                monitor.note(f"{workdir.path} holds these positive chips already")
+                return found
+            raise WorkdirError(
+                f"{workdir.path} was made {_difference(found, coco, options)}; "
+                "give --overwrite to replace it, or another --workdir"
+            )
+        workdir.clear()
+        tallies, skips, chips = [], [coco.skipped], []
+        parts = _split(coco)
+        with monitor.progress("mining positive chips (images)", len(coco.images)) as advance:
+            for number, part in enumerate(workers.threads(_mine_part, [(*part, options) for part in parts])):
+                _write_part(workdir, number, part, identity)
+                tallies.append(_tally(part, options))
+                skips.append(_uncovered(part))
+                chips.append((part.chips.chip_id, part.chips.variant))
+                advance(len(part.images))
+        write_table(workdir.path / "skipped.parquet", concatenate(skips).to_arrow(SKIPPED, identity))
+        chip_id, variant = (np.concatenate(column) for column in zip(*chips, strict=True))
+        write_epochs(workdir, identity, chip_id, variant, options, per_image=0)
+        dataset = Dataset(
+            format_version=FORMAT_VERSION,
+            chipper_version=__version__,
+            id=identity,
+            source=Source(
+                _from(workdir.path, coco_path), coco.bytes, coco.hash, coco.image_records, coco.annotation_records
+            ),
+            image_dir=None if image_dir is None else _from(workdir.path, image_dir),
+            options=options.as_text(),
+            categories=list(coco.categories),
+            parts=len(parts),
+            counts=_sum([*tallies, {"skipped": _by_reason(coco.skipped)}]),
+        )
+        workdir.commit(dataset)
+    return dataset
+
+
+def write_epochs(
+    workdir: Workdir, belongs_to: str, chip_id: Ints, variant: Ints, options: PositiveOptions, per_image: int
+) -> None:
+    """Write every epoch's list; with ``per_image`` 0 that of the short RPN schedule, which has no negatives."""
+    for epoch in range(options.epochs):
+        ids = epoch_chips(chip_id, variant, options.variants, epoch, per_image, options.seed)
+        table = pa.Table.from_arrays([np.arange(ids.size), ids], schema=EPOCH.arrow_schema(belongs_to))
+        write_table(workdir.epoch_path(epoch), table)
+
+
+def _split(coco: Coco) -> list[tuple[Images, Annotations]]:
+    """Ranges of consecutive images, always the same, so that parts do not depend on the workers."""
+    offsets = offsets_of(coco.images.image_id, coco.annotations.image_id)
+    starts = range(0, len(coco.images), PART_IMAGES)
+    ends = [min(start + PART_IMAGES, len(coco.images)) for start in starts]
+    return [
+        (coco.images[start:end], coco.annotations[offsets[start] : offsets[end]])
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _mine_part(images: Images, annotations: Annotations, options: PositiveOptions) -> _Part:
+    positives = mine_positives(images, annotations, options)
+    labels = label_chips(positives.chips, images, annotations, options, positives.assignments)
+    return _Part(images, annotations, positives.chips, labels, positives.assignments[0])
+
+
+def _write_part(workdir: Workdir, number: int, part: _Part, identity: str) -> None:
+    workdir.write_part(IMAGES, number, part.images, identity)
+    workdir.write_part(ANNOTATIONS, number, part.annotations, identity)
+    workdir.write_part(CHIPS, number, part.chips, identity, POSITIVE)
+    workdir.write_part(LABELS, number, part.labels, identity, POSITIVE)
+
+
+def _tally(part: _Part, options: PositiveOptions) -> dict[str, Any]:
+    """Counts of one part; `_sum` adds them up."""
+    assignment, boxes = part.assignment, ~part.annotations.iscrowd
+    return {
+        "images": len(part.images),
+        "images_without_objects": len(part.images) - np.unique(part.annotations.image_id[boxes]).size,
+        "boxes": int(boxes.sum()),
+        "crowds": int((~boxes).sum()),
+        "boxes_covered": int(assignment.targets.any(axis=0).sum()),
+        "boxes_moved_to_coarser_scale": int(assignment.moved.any(axis=0).sum()),
+        "boxes_in_no_valid_range": int((assignment.without_range & boxes).sum()),
+        "boxes_no_chip_can_hold": int(assignment.uncoverable.sum()),
+        "positive_chips": count_by_scale(part.chips, options),
+        "labels": len(part.labels),
+        "valid_labels": int(part.labels.valid.sum()),
+    }
+
+
+def count_by_scale(chips: Chips, options: PositiveOptions) -> dict[str, int]:
+    """Number of chips of each scale, by the scale's text."""
+    counts = np.bincount(chips.scale_index, minlength=len(options.scales))
+    return {str(scale): int(count) for scale, count in zip(options.scales, counts, strict=True)}
+
+
+def _sum(tallies: list[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {}
+    for tally in tallies:
+        for name, value in tally.items():
+            if isinstance(value, dict):
+                total[name] = _sum([total.get(name, {}), value])
+            else:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def _by_reason(skipped: Skipped) -> dict[str, int]:
+    names = [f"{record}: {reason}" for record, reason in zip(skipped.record, skipped.reason, strict=True)]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def _uncovered(part: _Part) -> Skipped:
+    """The boxes that no chip covers, named with the reason."""
+    annotations, assignment = part.annotations, part.assignment
+    skips = []
+    for reason, which in (
+        ("in no valid range", assignment.without_range & ~annotations.iscrowd),
+        ("no chip can hold it", assignment.uncoverable),
+    ):
+        for k in np.flatnonzero(which):
+            box = [round(v, 2) for v in annotations.box[k].tolist()]
+            skips.append(
+                ("annotation", int(annotations.image_id[k]), int(annotations.annotation_id[k]), reason, f"box {box}")
+            )
+    return skipped_columns(skips)
+
+
+def _difference(found: Dataset, coco: Coco, options: PositiveOptions) -> str:
+    """In which way a workdir differs from what is asked for."""
+    wanted = options.as_text()
+    other = [f"--{k.replace('_', '-')} {v}" for k, v in found.options.items() if wanted.get(k) != v]
+    if found.source.hash != coco.hash:
+        return f"from another annotation file ({found.source.path}, or an older state of it)"
+    return f"with {' '.join(other)}" if other else "by a chipper with another file format"
+
+
+def _from(workdir: Path, path: Path) -> str:
+    """``path`` as seen from the workdir, so that both can move together."""
+    return Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()

@@ -1,0 +1,218 @@
+"""Reading COCO annotation files.
+
+The file is decoded into typed records that hold only what is needed. A file with a malformed record is decoded once more,
+record by record, so that the bad ones can be listed and the others used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from chipper.coco_check import checked_annotations, checked_images, skipped_columns
+from chipper.columns import Annotations, Images, Skipped
+from chipper.errors import AnnotationError
+from chipper.files import fingerprint, read_bytes
+
+CURE = "give a COCO instances file"
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | None
+_Box = tuple[float, float, float, float]
+
+
+class ImageRecord(msgspec.Struct, gc=False):
+    """One entry of "images"."""
+
+    id: _Id = None
+    file_name: str | None = None
+    width: float | None = None
+    height: float | None = None
+
+
+class AnnotationRecord(msgspec.Struct, gc=False):
+    """One entry of "annotations", without its masks."""
+
+    id: _Id = None
+    image_id: _Id = None
+    category_id: _Id = None
+    bbox: _Box | None = None
+    area: float | None = None
+    iscrowd: bool | int | None = None
+    keypoints: msgspec.Raw | None = None
+
+
+class MaskedAnnotationRecord(AnnotationRecord, gc=False):
+    """One entry of "annotations" with its masks."""
+
+    segmentation: msgspec.Raw | None = None
+
+
+class Category(msgspec.Struct, omit_defaults=True):
+    """One entry of "categories"."""
+
+    id: int
+    name: str
+    supercategory: str | None = None
+
+
+class _Malformed(msgspec.Struct, gc=False):
+    """A record that is not what COCO says, and in which way."""
+
+    problem: str
+    id: Any = None
+    image_id: Any = None
+
+
+class _Raw(msgspec.Struct):
+    images: list[msgspec.Raw] | None = None
+    annotations: list[msgspec.Raw] | None = None
+    categories: list[msgspec.Raw] | None = None
+
+
+@dataclass(frozen=True)
+class Coco:
+    """The usable part of a COCO file, and what was left out."""
+
+    images: Images
+    annotations: Annotations
+    categories: tuple[Category, ...]
+    skipped: Skipped
+    image_records: int  # in the file, usable or not
+    annotation_records: int
+    bytes: int
+    hash: str
+
+
+def read_coco(path: Path, masks: bool = False) -> Coco:
+    """Read the COCO instances file ``path``; segmentations only when ``masks``.
+
+    Images and annotations that cannot be used are listed in ``skipped`` with the reason: records that are not COCO,
+    ids that are unknown or there twice, boxes that are not finite, have no area or lie outside their image, images
+    without a size. Boxes are clipped to their image.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not JSON, is not COCO, or nothing in it can be used.
+    """
+    data = read_bytes(path, AnnotationError, "annotation file", CURE)
+    record = MaskedAnnotationRecord if masks else AnnotationRecord
+    content = _decode(path, data, record)
+    for part in ("images", "annotations", "categories"):
+        if not content[part]:
+            found = "no" if content[part] is None else "an empty"
+            raise AnnotationError(f'{path} has {found} "{part}" list; {CURE}')
+    categories = _categories(path, content["categories"])
+    skips: list[tuple[Any, ...]] = []
+    images = checked_images(_usable(content["images"], "image", skips), skips)
+    known = [entry.id for entry in content["images"] if isinstance(entry, ImageRecord)]
+    annotations = checked_annotations(
+        _usable(content["annotations"], "annotation", skips), images, known, [c.id for c in categories], skips
+    )
+    for what, usable, records in (
+        ("image", images, content["images"]),
+        ("annotation", annotations, content["annotations"]),
+    ):
+        if not len(usable):
+            first = next(s for s in skips if s[0] == what)
+            raise AnnotationError(
+                f"{path}: none of the {len(records)} {what}s can be used; the first: {first[3]} ({first[4]})"
+            )
+    return Coco(
+        images,
+        annotations,
+        categories,
+        skipped_columns(skips),
+        len(content["images"]),
+        len(content["annotations"]),
+        len(data),
+        fingerprint(data),
+    )
+
+
+def _decode(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str, Any]:
+    """The three lists of the file; entries that do not fit their record type come as `_Malformed`."""
+    strict = msgspec.defstruct(
+        "File",
+        [
+            ("images", list[ImageRecord] | None, None),
+            ("annotations", list[record] | None, None),  # type: ignore[valid-type]
+            ("categories", list[Category] | None, None),
+        ],
+    )
+    try:
+        return msgspec.structs.asdict(msgspec.json.decode(data, type=strict))
+    except msgspec.DecodeError:  # ValidationError among them
+        pass
+    try:
+        lists = msgspec.structs.asdict(msgspec.json.decode(data, type=_Raw))
+    except msgspec.ValidationError:
+        raise AnnotationError(
+            f"{path} is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
+        ) from None
+    except msgspec.DecodeError:
+        lists = _plain_json(path, data)  # Python writes NaN and Infinity, which are not JSON
+    types = {"images": ImageRecord, "annotations": record, "categories": Category}
+    return {
+        part: None if entries is None else [_convert(entry, types[part]) for entry in entries]
+        for part, entries in lists.items()
+    }
+
+
+def _plain_json(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
+    lists = (
+        {part: content.get(part) for part in ("images", "annotations", "categories")}
+        if isinstance(content, dict)
+        else {}
+    )
+    if not lists or not all(entries is None or isinstance(entries, list) for entries in lists.values()):
+        raise AnnotationError(
+            f"{path} is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
+        )
+    return lists
+
+
+def _convert(entry: Any, type_: type[msgspec.Struct]) -> msgspec.Struct:
+    """One entry as ``type_``, numbers in quotes allowed, or as `_Malformed`."""
+    try:
+        plain = json.loads(bytes(entry)) if isinstance(entry, msgspec.Raw) else entry
+        if isinstance(plain, dict):  # masks are kept as JSON text
+            for part in ("segmentation", "keypoints"):
+                if plain.get(part) is not None:
+                    plain[part] = msgspec.Raw(json.dumps(plain[part]).encode())
+        return msgspec.convert(plain, type=type_, strict=False)
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        fields = plain if isinstance(plain, dict) else {}
+        return _Malformed(str(error).split(" - at ")[0], fields.get("id"), fields.get("image_id"))
+
+
+def _usable(entries: list[msgspec.Struct], what: str, skips: list[tuple[Any, ...]]) -> list[Any]:
+    good = [entry for entry in entries if not isinstance(entry, _Malformed)]
+    if len(good) < len(entries):
+        for place, entry in enumerate(entries):
+            if isinstance(entry, _Malformed):
+                image, annotation = (entry.id, None) if what == "image" else (entry.image_id, entry.id)
+                skips.append((what, image, annotation, "malformed record", f"{what} number {place}: {entry.problem}"))
+    if what == "image":  # proposals address images by their place in the file
+        return [(place, entry) for place, entry in enumerate(entries) if not isinstance(entry, _Malformed)]
+    return good
+
+
+def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ...]:
+    seen: dict[int, Category] = {}
+    for entry in entries:
+        if isinstance(entry, _Malformed):
+            raise AnnotationError(
+                f"{path}: a category is malformed ({entry.problem}); give each an integer id and a name"
+            )
+        assert isinstance(entry, Category)
+        if seen.setdefault(entry.id, entry) != entry:
+            raise AnnotationError(
+                f"{path}: category id {entry.id} stands for {seen[entry.id].name!r} and for {entry.name!r}; give each its own"
+            )
+    return tuple(seen.values())

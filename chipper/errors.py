@@ -1,0 +1,69 @@
+"""What can go wrong, as a tree.
+
+ChipperError                anything a user can cause; one line: what was found, where, and the cure; exit code 1
+OptionError               an option's value makes no sense
+AnnotationError           the COCO file cannot be read or is not COCO
+ProposalError             the proposal file cannot be read or belongs to another data set
+ImageError                one image cannot be used (collected per image while exporting)
+ImageDirectoryError       no folder holds the images
+WorkdirError              the workdir is missing, incomplete, of another version or made with other options
+ShardError                shards are missing, damaged or do not belong to the workdir
+StorageError              a file cannot be written: no space, no permission
+DependencyError           an optional package is not installed
+TrainingError             training cannot go on
+CheckpointError         a checkpoint is damaged or belongs to another model or class set
+"""
+
+from __future__ import annotations
+
+
+class ChipperError(Exception):
+    """Base of every error that a user can cause; ``str(error)`` is the one line to show."""
+
+    exit_code = 1
+
+
+class OptionError(ChipperError):
+    """An option's value makes no sense."""
+
+    exit_code = 2
+
+
+class AnnotationError(ChipperError):
+    """The COCO file cannot be read or is not COCO."""
+
+
+class ProposalError(ChipperError):
+    """The proposal file cannot be read or belongs to another data set."""
+
+
+class ImageError(ChipperError):
+    """One image cannot be used."""
+
+
+class ImageDirectoryError(ChipperError):
+    """No folder holds the images."""
+
+
+class WorkdirError(ChipperError):
+    """The workdir is missing, incomplete, of another version or made with other options."""
+
+
+class ShardError(ChipperError):
+    """Shards are missing, damaged or do not belong to the workdir."""
+
+
+class StorageError(ChipperError):
+    """A file cannot be written."""
+
+
+class DependencyError(ChipperError):
+    """An optional package is not installed."""
+
+
+class TrainingError(ChipperError):
+    """Training cannot go on."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is damaged or belongs to another model or class set."""

@@ -1,0 +1,123 @@
+"""Files that appear whole or not at all: written under a temporary name in the same folder, synced, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from chipper.errors import ChipperError, StorageError, WorkdirError
+from chipper.schemas import SchemaMismatch, Table
+
+_CURES = {
+    errno.ENOSPC: "no space is left on that disk; free some and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "that file system is read-only; choose another --workdir",
+    errno.EACCES: "permission is denied; choose another --workdir or change its owner",
+    errno.EPERM: "permission is denied; choose another --workdir or change its owner",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a StorageError with the cure."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno if error.errno is not None else _errno_in(str(error))
+        raise StorageError(f"cannot write {path}: {_CURES.get(number or 0, error.strerror or str(error))}") from error
+
+
+def _errno_in(message: str) -> int | None:
+    # pyarrow raises OSError without errno, but with "[errno 28]" in the message
+    for number in _CURES:
+        if f"[errno {number}]" in message:
+            return number
+    return None
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file for writing that becomes ``path`` when the block ends well, and vanishes when it does not."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_directory(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in ``directory`` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` (plain containers or msgspec structs) as indented JSON."""
+    with atomic(path) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file: zstd, fixed layout, so that equal tables give equal bytes."""
+    with atomic(path) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=3, write_statistics=True)
+
+
+def read_table(path: Path, table: Table, belongs_to: str | None, cure: str) -> pa.Table:
+    """Read a Parquet file of ``table``.
+
+    Raises:
+        WorkdirError: it is missing, unreadable, another table or of other options; the message ends with ``cure``.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            table.check(file.schema_arrow, belongs_to)
+            return file.read()
+    except SchemaMismatch as error:
+        raise WorkdirError(f"{path} {error}; {cure}") from error
+    except FileNotFoundError as error:
+        raise WorkdirError(f"{path} is missing; {cure}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise WorkdirError(f"{path} is damaged ({str(error).splitlines()[0]}); {cure}") from error
+
+
+def read_bytes(path: Path, error: type[ChipperError], what: str, cure: str) -> bytes:
+    """The file's bytes, or ``error`` in one line where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise error(f"{what} {path} does not exist; {cure}") from None
+    except IsADirectoryError:
+        raise error(f"{what} {path} is a folder; {cure}") from None
+    except OSError as reason:
+        raise error(f"{what} {path} cannot be read ({reason.strerror}); {cure}") from None
+
+
+def fingerprint(*pieces: bytes) -> str:
+    """XXH3-128 of the pieces, each with its length, as 32 hex digits: tells inputs apart, is no protection from malice."""
+    digest = xxhash.xxh3_128()
+    for piece in pieces:
+        digest.update(len(piece).to_bytes(8, "little"))
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,135 @@
+"""Source images: where they are, and how each kind becomes 8-bit RGB.
+
+grey, bilevel, palette, CMYK, YCbCr     converted by PIL
+alpha                                   dropped, as every trainer's ``convert("RGB")`` does
+16 bits a channel                       the high byte of each value
+32-bit integers, floating point         refused: there is no rule for their range
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from chipper.errors import ImageDirectoryError, ImageError
+
+LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
+EXIF_RULES = ("auto", "apply", "ignore")
+_SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+_TURNED = (5, 6, 7, 8)  # orientations that swap width and height
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A decoded image: ``pixels`` is RGB at ``1 / reduction`` of the source resolution."""
+
+    pixels: Image.Image
+    reduction: int
+
+
+def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Path:
+    """The folder below which ``file_names`` lie: ``given``, or one of the usual places beside ``coco``.
+
+    Raises:
+        ImageDirectoryError: no folder has any of up to 64 of the names; the message names the folders.
+    """
+    step = max(1, len(file_names) // 64)
+    sample = file_names[::step]
+    if given is not None:
+        places = [given]
+    else:
+        base, stem = coco.parent, coco.stem
+        split = stem.rpartition("_")[2]  # instances_train2017 -> train2017
+        names = [
+            "images",
+            ".",
+            stem,
+            split,
+            f"images/{split}",
+            "train2017",
+            "val2017",
+            "train",
+            "val",
+            "JPEGImages",
+            "data",
+        ]
+        places = [base / name for name in names]
+        places += [base.parent / name for name in ("images", split, f"images/{split}", "train2017", "JPEGImages", ".")]
+        places = list(dict.fromkeys(Path(place) for place in places))
+    hits = [(sum((place / name).is_file() for name in sample), -k) for k, place in enumerate(places)]
+    best, k = max(hits)
+    if best == 0:
+        looked = ", ".join(str(place) for place in places)
+        raise ImageDirectoryError(f"no image such as {sample[0]} in {looked}; give the folder with --image-dir")
+    return places[-k]
+
+
+def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> Source:
+    """Decode an image once, for chips whose scales are at most ``finest``.
+
+    ``declared`` is the (width, height) that the annotations give. The EXIF orientation flag is applied when that, and not
+    the stored raster, has the declared size (``auto``), always (``apply``) or never (``ignore``). A JPEG is decoded at
+    1/2, 1/4 or 1/8 when that still has at least the resolution of the finest chip.
+
+    Raises:
+        ImageError: the file is missing, no image, truncated, of another size than declared, or of an unknown kind.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = _transposition(image, declared, exif)
+            if image.size[0] * image.size[1] > LARGEST_IMAGE:
+                raise ImageError(f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px")
+            reduction = _draft(image, finest)
+            pixels = _to_rgb(image)
+    except FileNotFoundError:
+        raise ImageError("the file does not exist") from None
+    except UnidentifiedImageError:
+        raise ImageError("the file is no image that PIL knows") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"the file cannot be decoded: {error}") from None
+    return Source(pixels if upright is None else pixels.transpose(upright), reduction)
+
+
+def _transposition(image: Image.Image, declared: tuple[int, int], exif: str) -> Image.Transpose | None:
+    """What makes the stored raster the image that was annotated; ImageError if nothing does."""
+    flag = image.getexif().get(ExifTags.Base.Orientation, 1)
+    stored = image.size
+    shown = stored[::-1] if flag in _TURNED else stored
+    if exif == "apply" or (exif == "auto" and stored != declared and shown == declared):
+        found, upright = shown, _UPRIGHT.get(flag)
+    else:
+        found, upright = stored, None
+    if found != declared:
+        raise ImageError(f"the file is {found[0]}x{found[1]} px, the annotations say {declared[0]}x{declared[1]}")
+    return upright
+
+
+def _draft(image: Image.Image, finest: float) -> int:
+    """Ask the JPEG decoder for 1/2, 1/4 or 1/8 where ``finest`` allows; returns the reduction."""
+    if image.format != "JPEG" or finest > 0.5:
+        return 1
+    full = image.size[0]
+    image.draft(None, (int(np.ceil(full * finest)), int(np.ceil(image.size[1] * finest))))
+    return next(r for r in (1, 2, 4, 8) if -(-full // r) == image.size[0])
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BITS:
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ImageError(f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first")
+    if image.mode in ("PA", "La", "RGBa"):
+        image = image.convert("RGBA")
+    return image.convert("RGB")  # a copy, also of an RGB image, so that the file can be closed

@@ -1,0 +1,69 @@
+"""Masks and keypoints as a chip shows them: moved, scaled and clipped to the chip's content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+Window = tuple[float, float, float, float, float]
+"""scale (canvas px per source px), x, y (canvas px), content width, content height (chip px)."""
+
+_DECIMALS = 3  # chip px; COCO itself writes two
+
+
+def clip_segmentation(segmentation: Any, window: Window, image_size: tuple[int, int]) -> tuple[Any, float | None]:
+    """The part of a COCO segmentation inside the window, in chip px, and its area in chip px^2 (None where unknown).
+
+    Polygons stay polygons (a concave one may fall apart); RLE masks, compressed or not, become compressed RLE masks of
+    the content's size. ``image_size`` is (width, height) of the source image.
+    """
+    if isinstance(segmentation, list):
+        return _clip_polygons(segmentation, window)
+    if isinstance(segmentation, dict) and "counts" in segmentation:
+        return _clip_rle(segmentation, window, image_size)
+    return [], None
+
+
+def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float]], float]:
+    scale, x, y, width, height = window
+    clipped, area = [], 0.0
+    for flat in polygons:
+        if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
+            continue  # fewer than three points, as some tools write for specks
+        points = np.asarray(flat, dtype=np.float64).reshape(-1, 2) * scale - (x, y)
+        try:
+            part = shapely.clip_by_rect(shapely.Polygon(points), 0, 0, width, height)
+        except shapely.GEOSException:  # self-crossing outlines that GEOS cannot cut
+            part = shapely.clip_by_rect(shapely.make_valid(shapely.Polygon(points)), 0, 0, width, height)
+        for piece in shapely.get_parts(part):
+            if piece.geom_type == "Polygon" and piece.area > 0:
+                outline = np.asarray(piece.exterior.coords)[:-1]
+                clipped.append(np.round(outline, _DECIMALS).ravel().tolist())
+                area += piece.area
+    return clipped, area
+
+
+def _clip_rle(rle: dict[str, Any], window: Window, image_size: tuple[int, int]) -> tuple[dict[str, Any], float]:
+    scale, x, y, width, height = window
+    size = rle.get("size", [image_size[1], image_size[0]])
+    counts = rle["counts"]
+    packed = coco_mask.frPyObjects(rle, *size) if isinstance(counts, list) else {"size": size, "counts": counts}
+    mask = Image.fromarray(coco_mask.decode(packed) * np.uint8(255))
+    box = (x / scale, y / scale, min((x + width) / scale, size[1]), min((y + height) / scale, size[0]))
+    cut = mask.resize((int(width), int(height)), Image.Resampling.BILINEAR, box=box)
+    encoded = coco_mask.encode(np.asfortranarray(np.asarray(cut) >= 128).astype(np.uint8, order="F"))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}, float(coco_mask.area(encoded))
+
+
+def clip_keypoints(keypoints: list[float], window: Window) -> tuple[list[float], int]:
+    """COCO keypoints x y v in chip px and how many are labelled; those outside become 0 0 0, as COCO writes unlabelled ones."""
+    scale, x, y, width, height = window
+    points = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
+    moved = np.round(points[:, :2] * scale - (x, y), _DECIMALS)
+    inside = (points[:, 2] > 0) & (moved >= 0).all(axis=1) & (moved[:, 0] < width) & (moved[:, 1] < height)
+    out = np.where(inside[:, None], np.column_stack([moved, points[:, 2]]), 0.0)
+    return out.ravel().tolist(), int(inside.sum())

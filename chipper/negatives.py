@@ -1,0 +1,87 @@
+"""Negative chips: windows where a weak proposal network expects objects and no positive chip looks (SNIPER, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipper.columns import FIRST_NEGATIVE, NEGATIVE, Chips, Columns, Floats, Images, Ints, concatenate, offsets_of
+from chipper.cover import cover
+from chipper.nms_kernels import suppress
+from chipper.options import NegativeOptions, PositiveOptions
+from chipper.overlap_kernels import held
+from chipper.positives import chips_at, number_chips
+from chipper.pyramid import Pyramid
+from chipper.seeds import hashed
+
+_NEGATIVE_TIES = 1 << 20  # added to the scale index, so that positives and negatives draw different ties
+
+
+@dataclass(frozen=True)
+class Proposals(Columns):
+    """Proposals of many images, image by image; ``image_id`` in the order of the images."""
+
+    image_id: Ints
+    box: Floats  # (n, 4) source px
+    score: Floats
+
+
+def best_proposals(proposals: Proposals, images: Images, options: NegativeOptions) -> Proposals:
+    """The proposals that count: clipped to the image, best first, after NMS, at most ``max_proposals`` an image.
+
+    Boxes without area inside the image and those that are not finite are left out.
+    """
+    offsets = offsets_of(images.image_id, proposals.image_id)
+    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    limits = np.stack([images.width[image], images.height[image]] * 2, axis=1)
+    box = np.clip(proposals.box, 0, limits)
+    usable = np.isfinite(box).all(axis=1) & np.isfinite(proposals.score) & (box[:, 2:] > box[:, :2]).all(axis=1)
+    rows = np.flatnonzero(usable)
+    rows = rows[np.lexsort((-proposals.score[rows], image[rows]))]  # lexsort is stable: equal scores keep their order
+    box, image = box[rows], image[rows]
+    bounds = np.searchsorted(image, np.arange(len(images) + 1))
+    kept = suppress(bounds, box, options.nms, options.max_proposals)
+    return Proposals(proposals.image_id[rows[kept]], box[kept], proposals.score[rows[kept]])
+
+
+def mine_negatives(
+    images: Images,
+    proposals: Proposals,
+    positives: Chips,
+    options: PositiveOptions,
+    negative: NegativeOptions,
+) -> Chips:
+    """Choose the negative chips of every variant, from `best_proposals` and the positive chips of the same images.
+
+    Per scale, proposals that a positive chip holds whole are set aside; so are those too large for a finer scale, or too
+    small for the coarsest (its other bound is left open, as in the published code). The rest are covered greedily, and
+    a window counts while it is the first to hold at least ``minimum`` of them.
+    """
+    pyramid = Pyramid.of(options.scales, images.width, images.height)
+    offsets = offsets_of(images.image_id, proposals.image_id)
+    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    sides = proposals.box[:, 2:] - proposals.box[:, :2]
+    size = np.sqrt(sides.prod(axis=1))
+    pieces = []
+    for variant in range(options.variants):
+        for s, valid_range in enumerate(options.valid_ranges):
+            boxes = pyramid.boxes(s, image, proposals.box)
+            chips = positives[(positives.variant == variant) & (positives.scale_index == s)]
+            corner = np.stack([chips.x, chips.y], axis=1).astype(np.float64)
+            windows = np.concatenate([corner, corner + options.chip_size], axis=1)
+            covered = held(offsets_of(images.image_id, chips.image_id), windows, offsets, boxes)
+            in_range = size >= valid_range.low if s == 0 else size < valid_range.high
+            boxes[covered | ~in_range] = np.nan
+            found = cover(
+                offsets,
+                boxes,
+                pyramid.width[s],
+                pyramid.height[s],
+                hashed(options.seed, variant, images.image_id, s + _NEGATIVE_TIES),
+                options.chip_size,
+                options.stride(variant),
+                minimum=negative.minimum(s, len(options.scales)),
+            )
+            pieces.append(chips_at(found, images, pyramid, s, NEGATIVE, variant, options.chip_size))
+    return number_chips(concatenate(pieces), first=FIRST_NEGATIVE)

@@ -1,0 +1,140 @@
+"""The options of each stage, checked when made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from chipper.errors import OptionError
+from chipper.scales import DEFAULT_SCALES, Scale, ValidRange, parse_scales, parse_valid_ranges
+from chipper.seeds import hashed
+
+CHIP_SIZE = 512  # SNIPER, section 3.1
+STRIDE = "32"  # SNIPER, section 3.1
+EPOCHS = 7  # SNIPER, section 4.1
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not (math.isfinite(value) and value >= low):
+        raise OptionError(f"{name} is {value:g}; it must be at least {low:g}")
+
+
+@dataclass(frozen=True)
+class PositiveOptions:
+    """Which windows are positive chips, and how many epochs list them."""
+
+    scales: tuple[Scale, ...]
+    valid_ranges: tuple[ValidRange, ...]
+    chip_size: int = CHIP_SIZE
+    stride_low: int = 32
+    stride_high: int = 32
+    variants: int = 1
+    epochs: int = EPOCHS
+    seed: int = 0
+    masks: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.scales) != len(self.valid_ranges):
+            raise OptionError(f"--valid-ranges names {len(self.valid_ranges)} ranges for {len(self.scales)} scales")
+        _at_least("--chip-size", self.chip_size, 16)
+        _at_least("--stride", self.stride_low, 1)
+        if self.stride_high < self.stride_low:
+            raise OptionError(f"--stride {self.stride_low}-{self.stride_high}: the second number is below the first")
+        if self.stride_high > self.chip_size:
+            raise OptionError(
+                f"--stride {self.stride_high} is over the chip size {self.chip_size}: windows would leave gaps"
+            )
+        _at_least("--variants", self.variants, 1)
+        _at_least("--epochs", self.epochs, 1)
+
+    @classmethod
+    def parse(
+        cls, scales: str = DEFAULT_SCALES, valid_ranges: str | None = None, stride: str = STRIDE, **rest: int
+    ) -> PositiveOptions:
+        """From the texts of the command line; OptionError names the option that is wrong."""
+        parsed = parse_scales(scales)
+        low, dash, high = stride.partition("-")
+        try:
+            bounds = (int(low), int(high) if dash else int(low))
+        except ValueError:
+            raise OptionError(
+                f"--stride: {stride!r} is neither a number of px like 32 nor a range like 56-59"
+            ) from None
+        ranges = parse_valid_ranges(valid_ranges, parsed)
+        return cls(parsed, ranges, stride_low=bounds[0], stride_high=bounds[1], **rest)
+
+    def stride(self, variant: int) -> int:
+        """The stride of a variant: drawn from the range once, as the published code does once an epoch."""
+        width = self.stride_high - self.stride_low + 1
+        return self.stride_low + int(hashed(self.seed, variant) % width)
+
+    def as_text(self) -> dict[str, str | int | bool]:
+        """As dataset.json stores them; `from_text` reads it back."""
+        return {
+            "scales": ",".join(map(str, self.scales)),
+            "valid_ranges": ",".join(map(str, self.valid_ranges)),
+            "chip_size": self.chip_size,
+            "stride": f"{self.stride_low}-{self.stride_high}"
+            if self.stride_high > self.stride_low
+            else str(self.stride_low),
+            "variants": self.variants,
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "masks": self.masks,
+        }
+
+    @classmethod
+    def from_text(cls, stored: dict[str, str | int | bool]) -> PositiveOptions:
+        """The options that `as_text` wrote."""
+        return cls.parse(**stored)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class NegativeOptions:
+    """Which windows are negative chips (SNIPER, section 3.2; the thresholds are the published code's)."""
+
+    max_proposals: int = 900  # 300 for each of three scales
+    nms: float = 0.7
+    min_proposals_finest: int = 25
+    min_proposals: int = 10
+    per_image: int = 2
+
+    def __post_init__(self) -> None:
+        _at_least("--max-proposals", self.max_proposals, 1)
+        _at_least("--min-proposals", min(self.min_proposals_finest, self.min_proposals), 1)
+        _at_least("--negatives-per-image", self.per_image, 0)
+        if not 0 < self.nms <= 1:
+            raise OptionError(f"--nms is {self.nms:g}; it is an IoU, over 0 and at most 1")
+
+    def minimum(self, scale_index: int, scales: int) -> int:
+        """Proposals that a negative chip of a scale must hold; the last scale is the finest."""
+        return self.min_proposals_finest if scale_index == scales - 1 else self.min_proposals
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How chips become JPEGs."""
+
+    quality: int = 90
+    subsampling: str = "4:2:0"
+    exif: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise OptionError(f"--quality is {self.quality}; it goes from 1 to 100")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How shards are cut, and how many images may fail."""
+
+    render: RenderOptions = RenderOptions()
+    chips_per_shard: int = 1000
+    on_error: str = "skip"
+    max_errors: int = 100
+    max_error_share: float = 0.1
+    retry_errors: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("--chips-per-shard", self.chips_per_shard, 1)
+        _at_least("--max-errors", self.max_errors, 0)

@@ -1,0 +1,21 @@
+"""What a stage tells of itself while it works; the command line decides how to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Monitor:
+    """Hears of progress and says nothing; the base of what the command line uses."""
+
+    def note(self, message: str) -> None:
+        """Something worth a line."""
+
+    def warn(self, message: str) -> None:
+        """Something that the user should look at."""
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """While ``what`` goes on: call the result with the number of items done since the last call."""
+        yield lambda done: None

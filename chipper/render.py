@@ -1,0 +1,61 @@
+"""Chips as pixels: one exact similarity from source to chip, cut at sub-pixel source coordinates."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from chipper.images import Source
+from chipper.options import RenderOptions
+
+PADDING = (124, 116, 104)
+"""RGB of the part of a chip beyond its image: ImageNet's mean, which a normalising network sees as zero."""
+
+
+def render_chip(source: Source, scale: float, x: int, y: int, content: tuple[int, int], chip_size: int) -> Image.Image:
+    """Cut one chip out of a decoded image.
+
+    Args:
+        source: the decoded image.
+        scale: canvas px per source px.
+        x, y: top left corner of the chip, canvas px.
+        content: width and height of the part that is image, chip px.
+        chip_size: K, px.
+
+    Returns:
+        K x K RGB; chip px (u, v) shows source px ((x + u) / scale, (y + v) / scale), the rest is `PADDING`.
+    """
+    step = scale * source.reduction  # chip px per decoded px
+    box = (x / step, y / step, (x + content[0]) / step, (y + content[1]) / step)
+    pixels = source.pixels
+    if box[2] > pixels.width or box[3] > pixels.height:
+        # the canvas was rounded up to whole px, so the last chip px reaches up to half a px beyond the image
+        pixels, box = _extended(pixels, box)
+    cut = pixels.resize(content, Image.Resampling.BILINEAR, box=box)
+    if content == (chip_size, chip_size):
+        return cut
+    chip = Image.new("RGB", (chip_size, chip_size), PADDING)
+    chip.paste(cut)
+    return chip
+
+
+def _extended(
+    pixels: Image.Image, box: tuple[float, float, float, float]
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """The part of the image around ``box`` with its last row and column repeated as far as ``box`` reaches."""
+    margin = 2  # what bilinear filtering may look at beyond the box, when enlarging
+    reach = int(np.ceil(margin * max(1.0, *((b - a) / 64 for a, b in ((box[0], box[2]), (box[1], box[3]))))))
+    left, top = max(int(box[0]) - reach, 0), max(int(box[1]) - reach, 0)
+    array = np.asarray(pixels.crop((left, top, pixels.width, pixels.height)))
+    right, bottom = max(int(np.ceil(box[2])) - pixels.width, 0), max(int(np.ceil(box[3])) - pixels.height, 0)
+    padded = np.pad(array, ((0, bottom), (0, right), (0, 0)), mode="edge")
+    return Image.fromarray(padded), (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+
+
+def encode_jpeg(chip: Image.Image, options: RenderOptions) -> bytes:
+    """The chip as a baseline JPEG."""
+    buffer = io.BytesIO()
+    chip.save(buffer, "JPEG", quality=options.quality, subsampling=options.subsampling)
+    return buffer.getvalue()

@@ -1,0 +1,172 @@
+"""One shard: a tar of samples, its index, and the receipt that says it is whole.
+
+The order of commits is tar, index, receipt (``.done.json``), each written under a temporary name, synced and renamed. A
+shard is whole when its receipt is there and speaks of the plan that is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from chipper.errors import ShardError
+from chipper.files import atomic, write_json, write_table
+from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
+
+_BLOCK = tarfile.BLOCKSIZE
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One chip as it goes into a shard."""
+
+    key: str
+    chip_id: int
+    jpeg: bytes
+    record: bytes
+
+
+class ImageFault(msgspec.Struct):
+    """An image that could not be rendered."""
+
+    image_id: int
+    file_name: str
+    error: str
+    chips: int
+
+
+class Receipt(msgspec.Struct):
+    """``.done.json``: what the shard holds, and the hash of the plan that it fulfils."""
+
+    format_version: str
+    name: str
+    kind: str
+    samples: int
+    bytes: int
+    sha256: str
+    plan_hash: str
+    faults: list[ImageFault]
+
+
+def shard_name(kind: str, number: int, total: int) -> str:
+    """``positives-00007-of-00128``; the first number counts from 0."""
+    return f"{kind}-{number:05d}-of-{total:05d}"
+
+
+def tar_path(folder: Path, name: str) -> Path:
+    """The shard's tar."""
+    return folder / f"{name}.tar"
+
+
+def index_path(folder: Path, name: str) -> Path:
+    """The shard's index."""
+    return folder / f"{name}.index.parquet"
+
+
+def receipt_path(folder: Path, name: str) -> Path:
+    """The shard's receipt."""
+    return folder / f"{name}.done.json"
+
+
+def read_receipt(folder: Path, name: str) -> Receipt | None:
+    """The shard's receipt, or None where the shard is not whole: no receipt, or tar or index of another size."""
+    try:
+        receipt = msgspec.json.decode(receipt_path(folder, name).read_bytes(), type=Receipt)
+        whole = tar_path(folder, name).stat().st_size == receipt.bytes and index_path(folder, name).exists()
+    except (OSError, msgspec.DecodeError):
+        return None
+    return receipt if whole else None
+
+
+def write_shard(
+    folder: Path,
+    name: str,
+    kind: str,
+    samples: Iterable[Sample],
+    plan_hash: str,
+    faults: list[ImageFault],
+    expected: int,
+) -> Receipt:
+    """Write one shard.
+
+    ``faults`` is read after the samples have been consumed, so that their maker can add to it. ``expected`` is the number
+    of chips in the plan: samples and the chips of faults must add up to it.
+
+    Raises:
+        ShardError: samples are missing or there twice; nothing is committed.
+        StorageError: the shard cannot be written.
+    """
+    receipt_path(folder, name).unlink(missing_ok=True)  # from here on the old shard, if any, is not whole
+    rows: list[tuple[str, int, int, int, int, int, int]] = []
+    with atomic(tar_path(folder, name)) as file:
+        hashed = _Hashed(file)
+        rows.extend(_write_tar(hashed, samples))
+        lost = sum(fault.chips for fault in faults)
+        if len(rows) + lost != expected or len({row[0] for row in rows}) != len(rows):
+            raise ShardError(f"shard {name} has {len(rows)} samples and {lost} lost chips for a plan of {expected}")
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(SHARD_INDEX.columns)
+    schema = SHARD_INDEX.arrow_schema(plan_hash)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    write_table(index_path(folder, name), pa.Table.from_arrays(arrays, schema=schema))
+    receipt = Receipt(
+        FORMAT_VERSION, name, kind, len(rows), hashed.size, hashed.sha256.hexdigest(), plan_hash, list(faults)
+    )
+    write_json(receipt_path(folder, name), receipt)
+    return receipt
+
+
+def _write_tar(file: _Hashed, samples: Iterable[Sample]) -> Iterator[tuple[str, int, int, int, int, int, int]]:
+    """Write the samples as webdataset's TarWriter does, byte for byte, and yield the rows of the index.
+
+    (A test holds the two against each other. TarWriter itself is left alone because importing webdataset imports torch,
+    where that is installed: seconds and hundreds of MB in every rendering process.)
+    """
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]
+        position = 0
+        for sample in samples:
+            starts = []
+            for extension, data in (("jpg", sample.jpeg), ("json", sample.record)):
+                member = tarfile.TarInfo(f"{sample.key}.{extension}")
+                member.size, member.mtime, member.mode = len(data), 0, 0o444
+                tar.addfile(member, io.BytesIO(data))
+                starts.append(position + _BLOCK)
+                position += _BLOCK + -(-len(data) // _BLOCK) * _BLOCK
+            crc = zlib.crc32(sample.record, zlib.crc32(sample.jpeg))
+            yield sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc
+
+
+class _Hashed:
+    """A file that counts and hashes what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.sha256, self.size = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+
+def plan_hash(*columns: np.ndarray | bytes) -> str:
+    """SHA-256 over columns, each with its length; object columns by their text."""
+    digest = hashlib.sha256()
+    for column in columns:
+        if isinstance(column, bytes):
+            data = column
+        elif column.dtype == object:
+            data = msgspec.json.encode(column.tolist())
+        else:
+            data = np.ascontiguousarray(column).tobytes()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()

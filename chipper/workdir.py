@@ -1,0 +1,190 @@
+"""The workdir: where every table lies, and dataset.json, which says what belongs together.
+
+dataset.json          source, options, categories, counts; written last, so a workdir without it is not finished
+images/ annotations/ chips/ labels/      Parquet, in parts of `PART_IMAGES` consecutive images
+skipped.parquet       records of the COCO file that were not used
+epochs/epoch-000.parquet
+shards/  runs/
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from chipper.coco import Category
+from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Labels, concatenate
+from chipper.errors import WorkdirError
+from chipper.files import fingerprint, read_table, write_json, write_table
+from chipper.options import PositiveOptions
+from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, LABELS, SchemaMismatch, Table
+from chipper.schemas.table import check_version
+
+PART_IMAGES = 10_000
+DATASET = "dataset.json"
+REBUILD = "run `chipper build-positives` again"
+REMINE = "run `chipper mine-negatives` again"
+
+T = TypeVar("T", bound=Columns)
+
+
+class Source(msgspec.Struct):
+    """The COCO file that a workdir was made from."""
+
+    path: str  # relative to the workdir where possible
+    bytes: int
+    hash: str  # XXH3-128
+    image_records: int
+    annotation_records: int
+
+
+class Negatives(msgspec.Struct):
+    """How the negative chips were mined."""
+
+    id: str
+    proposals_file: str
+    proposals_hash: str
+    options: dict[str, Any]
+    counts: dict[str, Any]
+
+
+class Dataset(msgspec.Struct):
+    """dataset.json."""
+
+    format_version: str
+    chipper_version: str
+    id: str  # of source and options: every table of the workdir carries it
+    source: Source
+    image_dir: str | None
+    options: dict[str, Any]
+    categories: list[Category]
+    parts: int
+    counts: dict[str, Any]
+    negatives: Negatives | None = None
+
+    @property
+    def positive_options(self) -> PositiveOptions:
+        """The options of build-positives."""
+        return PositiveOptions.from_text(self.options)
+
+    @property
+    def epochs_id(self) -> str:
+        """What the epoch tables belong to."""
+        return self.negatives.id if self.negatives else self.id
+
+
+class Workdir:
+    """The files of one workdir; reading checks that a table is whole, of this version, and belongs to dataset.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def shards(self) -> Path:
+        """Folder of the shards."""
+        return self.path / "shards"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the training runs."""
+        return self.path / "runs"
+
+    def exists(self) -> bool:
+        """Whether a finished build-positives lies here."""
+        return (self.path / DATASET).exists()
+
+    def dataset(self) -> Dataset:
+        """Read dataset.json.
+
+        Raises:
+            WorkdirError: it is missing, unreadable, or of an unknown version.
+        """
+        path = self.path / DATASET
+        try:
+            dataset = msgspec.json.decode(path.read_bytes(), type=Dataset)
+            check_version(dataset.format_version)
+        except FileNotFoundError:
+            raise WorkdirError(
+                f"{path} does not exist: no finished workdir lies there; run `chipper build-positives coco.json` first, "
+                "or give --workdir"
+            ) from None
+        except (msgspec.DecodeError, SchemaMismatch, OSError) as error:
+            raise WorkdirError(f"{path} cannot be used ({error}); {REBUILD}") from None
+        return dataset
+
+    def commit(self, dataset: Dataset) -> None:
+        """Write dataset.json: from here on the workdir is what it says."""
+        write_json(self.path / DATASET, dataset)
+
+    def clear(self) -> None:
+        """Remove everything that chipper wrote but training runs; dataset.json goes first."""
+        (self.path / DATASET).unlink(missing_ok=True)
+        for folder in ("images", "annotations", "chips", "labels", "epochs", "shards"):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        (self.path / "skipped.parquet").unlink(missing_ok=True)
+
+    # --- tables in parts ---
+
+    def write_part(self, table: Table, part: int, columns: Columns, belongs_to: str, kind: str = "part") -> None:
+        """Write one part of the images, annotations, chips or labels table."""
+        write_table(self._part(table, kind, part), columns.to_arrow(table, belongs_to))
+
+    def images(self, dataset: Dataset, part: int) -> Images:
+        """Images of one part."""
+        return self._read(Images, IMAGES, "part", part, dataset.id)
+
+    def annotations(self, dataset: Dataset, part: int) -> Annotations:
+        """Annotations of one part."""
+        return self._read(Annotations, ANNOTATIONS, "part", part, dataset.id)
+
+    def chips(self, dataset: Dataset, part: int, kind: str) -> Chips:
+        """Chips of one kind and part."""
+        return self._read(Chips, CHIPS, kind, part, self._id(dataset, kind))
+
+    def labels(self, dataset: Dataset, part: int, kind: str) -> Labels:
+        """Labels of one kind and part."""
+        return self._read(Labels, LABELS, kind, part, self._id(dataset, kind))
+
+    def kinds(self, dataset: Dataset) -> tuple[str, ...]:
+        """The kinds of chips that there are."""
+        return (POSITIVE, NEGATIVE) if dataset.negatives else (POSITIVE,)
+
+    def all_images(self, dataset: Dataset) -> Images:
+        """Images of all parts."""
+        return concatenate([self.images(dataset, part) for part in range(dataset.parts)])
+
+    def all_chips(self, dataset: Dataset, kind: str) -> Chips:
+        """Chips of one kind, all parts."""
+        return concatenate([self.chips(dataset, part, kind) for part in range(dataset.parts)])
+
+    def epoch_path(self, epoch: int) -> Path:
+        """The file of one epoch."""
+        return self.path / "epochs" / f"epoch-{epoch:03d}.parquet"
+
+    def epoch(self, dataset: Dataset, epoch: int) -> Any:
+        """Chip ids of one epoch, in order."""
+        cure = REMINE if dataset.negatives else REBUILD
+        return read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, cure)["chip_id"].to_numpy()
+
+    def _id(self, dataset: Dataset, kind: str) -> str:
+        if kind == POSITIVE:
+            return dataset.id
+        assert dataset.negatives is not None
+        return dataset.negatives.id
+
+    def _part(self, table: Table, kind: str, part: int) -> Path:
+        return self.path / table.name / f"{kind}-{part:05d}.parquet"
+
+    def _read(self, columns: type[T], table: Table, kind: str, part: int, belongs_to: str) -> T:
+        cure = REMINE if kind == NEGATIVE else REBUILD
+        return columns.from_arrow(read_table(self._part(table, kind, part), table, belongs_to, cure))
+
+
+def dataset_id(source_hash: str, options: PositiveOptions) -> str:
+    """Names the inputs and options of build-positives."""
+    return fingerprint(
+        FORMAT_VERSION.encode(), source_hash.encode(), msgspec.json.encode(options.as_text(), order="sorted")
+    )

@@ -1,0 +1,47 @@
+"""Sharing work out on one machine. Results never depend on the number of workers, only the time does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chipper.errors import OptionError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """``jobs`` workers; -1 is one for each core this process may use."""
+
+    jobs: int = -1
+
+    def __post_init__(self) -> None:
+        if self.jobs == 0 or self.jobs < -1:
+            raise OptionError(f"--jobs is {self.jobs}; give a number of workers, or -1 for all cores")
+
+    @property
+    def count(self) -> int:
+        """Number of workers."""
+        return len(os.sched_getaffinity(0)) if self.jobs == -1 else self.jobs
+
+    def threads(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
+        """Results in the order of ``tasks``, for functions whose loops release the GIL."""
+        return self._run(function, tasks, prefer="threads", return_as="generator")
+
+    def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
+        """Results as they come, in no order; ``function`` and its tasks are sent to other processes."""
+        return self._run(function, tasks, prefer="processes", return_as="generator_unordered")
+
+    def _run(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], **how: str) -> Iterator[R]:
+        workers = min(self.count, len(tasks))
+        if workers <= 1:
+            return (function(*task) for task in tasks)
+        import joblib  # its import starts multiprocessing's machinery, so only when it is needed
+
+        # memmapping of large arguments is off: a worker must not see files that another run may remove
+        parallel = joblib.Parallel(n_jobs=workers, batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None, **how)
+        results: Iterator[R] = parallel(joblib.delayed(function)(*task) for task in tasks)
+        return results

@@ -1,0 +1,32 @@
+"""Every table that chipper writes, column by column: type, unit, meaning, version."""
+
+from chipper.schemas.table import FORMAT_VERSION, Column, SchemaMismatch, Table
+from chipper.schemas.tables import (
+    ANNOTATIONS,
+    CHIPS,
+    EPOCH,
+    IMAGE_ERRORS,
+    IMAGES,
+    LABELS,
+    PROPOSALS,
+    SHARD_INDEX,
+    SKIPPED,
+    TABLES,
+)
+
+__all__ = [
+    "ANNOTATIONS",
+    "CHIPS",
+    "EPOCH",
+    "FORMAT_VERSION",
+    "IMAGES",
+    "IMAGE_ERRORS",
+    "LABELS",
+    "PROPOSALS",
+    "SHARD_INDEX",
+    "SKIPPED",
+    "TABLES",
+    "Column",
+    "SchemaMismatch",
+    "Table",
+]
