@@ -86,6 +86,20 @@ class Coco:
     hash: str
 
 
+def read_images(path: Path) -> Images:
+    """The usable images of a COCO file, which needs no annotations.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not COCO, or names no usable image.
+    """
+    content = _decode(path, read_bytes(path, AnnotationError, "annotation file", CURE), AnnotationRecord)
+    skips: list[tuple[Any, ...]] = []
+    images = checked_images(_usable(content["images"] or [], "image", skips), skips)
+    if not len(images):
+        raise AnnotationError(f"{path} names no usable image; {CURE}")
+    return images
+
+
 def read_coco(path: Path, masks: bool = False) -> Coco:
     """Read the COCO instances file ``path``; segmentations only when ``masks``.
 

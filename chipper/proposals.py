@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from chipper import safe_pickle
 from chipper.columns import Images, offsets_of
 from chipper.errors import ProposalError
-from chipper.files import fingerprint, read_bytes, write_table
+from chipper.files import atomic, fingerprint, read_bytes, write_table
 from chipper.negatives import Proposals
 from chipper.schemas import PROPOSALS, SchemaMismatch
 
@@ -190,3 +191,16 @@ def _overlaps(file: pq.ParquetFile, group: int, images: Images) -> bool:
 def write_proposals(path: Path, proposals: Proposals) -> None:
     """Write chipper's Parquet proposal file; rows stand image by image."""
     write_table(path, proposals.to_arrow(PROPOSALS, ""))
+
+
+def write_pickle(path: Path, proposals: Proposals, image_ids: np.ndarray, positions: np.ndarray, records: int) -> None:
+    """Write SNIPER's pickle: one float32 array (n, 5) x1 y1 x2 y2 score for each image of the COCO file, in its order.
+
+    ``image_ids`` (m,) are the usable images and ``positions`` (m,) their places among the file's ``records`` images.
+    """
+    arrays = [np.zeros((0, 5), np.float32) for _ in range(records)]
+    rows = np.concatenate([proposals.box, proposals.score[:, None]], axis=1).astype(np.float32)
+    for image_id, position in zip(image_ids, positions, strict=True):
+        arrays[position] = rows[proposals.image_id == image_id]
+    with atomic(path) as file:
+        pickle.dump(arrays, file, protocol=2)

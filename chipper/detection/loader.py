@@ -1,0 +1,177 @@
+"""Chips from shards to batches, in the order of the epoch lists.
+
+The order is that of the epoch's list for any number of workers and processes: batch b of an epoch takes the list's chips
+b * B to (b + 1) * B, and process r of w the r-th of w equal shares of it. The last batch is filled up from the start of the
+list, so every process sees the same number of full batches.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from chipper.detection.batch import Batch
+from chipper.errors import ShardError, TrainingError
+from chipper.pool import RERUN, Pool
+from chipper.workdir import Workdir
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One decoded sample; boxes (g, 4) x1 y1 x2 y2 in chip px."""
+
+    image: npt.NDArray[np.uint8]  # (K, K, 3) RGB
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]  # (g,) 1..C
+    valid: npt.NDArray[np.bool_]
+    ignore: npt.NDArray[np.bool_]
+    content: tuple[float, float]
+    valid_range: tuple[float, float]
+    chip_id: int
+
+
+class ChipDataset(Dataset[Chip]):
+    """The chips of one list, decoded on demand; ``categories`` are the category ids of the labels 1..C, in that order."""
+
+    def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], categories: list[int]) -> None:
+        self._pool, self._rows = pool, rows
+        self._label = {category: k + 1 for k, category in enumerate(categories)}
+
+    def __len__(self) -> int:
+        return self._rows.size
+
+    def __getitem__(self, position: int) -> Chip:
+        jpeg, record = self._pool.read(int(self._rows[position]))
+        return decode_chip(jpeg, record, self._label)
+
+
+def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int]) -> Chip:
+    """Decode one sample of a shard; ``label_of`` gives the label of each category id."""
+    sample = msgspec.json.decode(record)
+    annotations: list[dict[str, Any]] = sample["annotations"]
+    xywh = np.array([a["bbox"] for a in annotations], dtype=np.float32).reshape(-1, 4)
+    low, high = sample["chip"]["valid_range"]
+    with Image.open(io.BytesIO(jpeg)) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return Chip(
+        image=pixels,
+        boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+        labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
+        valid=np.array([a["valid"] for a in annotations], dtype=np.bool_),
+        ignore=np.array([a["ignore"] for a in annotations], dtype=np.bool_),
+        content=(float(sample["chip"]["content"][0]), float(sample["chip"]["content"][1])),
+        valid_range=(low, math.inf if high is None else high),
+        chip_id=sample["chip"]["chip_id"],
+    )
+
+
+def collate(chips: list[Chip]) -> Batch:
+    """Chips as a batch; boxes are padded to the largest number in it."""
+    most = max(len(chip.boxes) for chip in chips)
+
+    def padded(name: str, dtype: torch.dtype, *tail: int) -> torch.Tensor:
+        out = torch.zeros((len(chips), most, *tail), dtype=dtype)
+        for k, chip in enumerate(chips):
+            values = torch.from_numpy(getattr(chip, name))
+            out[k, : len(values)] = values
+        return out
+
+    return Batch(
+        images=torch.from_numpy(np.stack([chip.image for chip in chips])).permute(0, 3, 1, 2),
+        boxes=padded("boxes", torch.float32, 4),
+        labels=padded("labels", torch.int64),
+        valid=padded("valid", torch.bool),
+        ignore=padded("ignore", torch.bool),
+        content=torch.tensor([chip.content for chip in chips], dtype=torch.float32),
+        valid_range=torch.tensor([chip.valid_range for chip in chips], dtype=torch.float32),
+        chip_ids=torch.tensor([chip.chip_id for chip in chips], dtype=torch.int64),
+    )
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How batches are made; ``rank`` and ``world`` are this process and their number."""
+
+    batch_size: int = 16  # chips in each process
+    workers: int = 0  # processes that decode beside this one
+    rank: int = 0
+    world: int = 1
+    pin: bool = False
+
+
+class ChipLoader:
+    """Makes the batches of each epoch of a workdir from its shards.
+
+    Raises:
+        ShardError: the shards are not whole, or are not those of the workdir's epochs.
+    """
+
+    def __init__(self, workdir: Workdir, shards: Path, options: LoaderOptions) -> None:
+        self._options = options
+        self._workdir, self._dataset = workdir, workdir.dataset()
+        self.pool = Pool(shards)
+        if self.pool.set.id != self._dataset.epochs_id:
+            raise ShardError(f"the shards in {shards} are not those of the epochs in {workdir.path}; {RERUN}")
+        self.category_ids = [category.id for category in self._dataset.categories]
+        self._epochs: dict[int, npt.NDArray[np.int64]] = {}
+
+    def __call__(self, epoch: int, start_position: int = 0) -> _EpochBatches:
+        """The batches of ``epoch`` from ``start_position`` on, in chips that all processes together have used."""
+        rows = self._rows(epoch % self._dataset.positive_options.epochs)
+        return _EpochBatches(ChipDataset(self.pool, rows, self.category_ids), start_position, self._options)
+
+    def _rows(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Rows of the pool in the order of the epoch; chips that were lost with their image are left out."""
+        if epoch not in self._epochs:
+            ids = self._workdir.epoch(self._dataset, epoch)
+            rows = self.pool.rows(ids)
+            lost = int((rows < 0).sum())
+            if lost > self.pool.set.lost_chips:
+                raise ShardError(f"the shards lack {lost} chips of epoch {epoch}; {RERUN}")
+            if lost == ids.size:
+                raise TrainingError(f"epoch {epoch} of {self._workdir.path} has no chips to train on")
+            self._epochs = {epoch: rows[rows >= 0]}
+        return self._epochs[epoch]
+
+
+class _EpochBatches:
+    """One epoch's batches for one process."""
+
+    def __init__(self, dataset: ChipDataset, start: int, options: LoaderOptions) -> None:
+        self._dataset, self._options = dataset, options
+        self._batches = list(rank_batches(len(dataset), start, options.batch_size, options.rank, options.world))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        options = self._options
+        return iter(
+            DataLoader(
+                self._dataset,
+                batch_sampler=self._batches,
+                num_workers=options.workers,
+                collate_fn=collate,
+                pin_memory=options.pin,
+                prefetch_factor=4 if options.workers else None,
+            )
+        )
+
+
+def rank_batches(chips: int, start: int, batch_size: int, rank: int, world: int) -> Iterator[list[int]]:
+    """Positions in the epoch's list of each of one process's batches."""
+    whole = batch_size * world
+    for first in range(start, chips, whole):
+        mine = range(first + rank * batch_size, first + (rank + 1) * batch_size)
+        yield [position % chips for position in mine]

@@ -1,0 +1,111 @@
+"""Detections and proposals for the images of a COCO file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipper.columns import Images
+from chipper.detection.checkpoint import load_detector
+from chipper.detection.devices import pick_device
+from chipper.detection.inference import detect_image, merge_detections, propose_image
+from chipper.detection.training import read_config
+from chipper.errors import ImageError, OptionError
+from chipper.images import open_source
+from chipper.negatives import Proposals
+from chipper.progress import Monitor
+from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
+
+PUBLISHED_RANGES = (ValidRange(75), ValidRange(32, 180), ValidRange(0, 90))
+"""Valid ranges of the published code at inference, for its training ranges 120:, 32:150 and :80: wider, so that an object
+near a bound is found by both neighbours."""
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """What inference looks at: whole images at each scale, and the sizes that each scale's detections may have."""
+
+    scales: tuple[Scale, ...]
+    valid_ranges: tuple[ValidRange, ...]
+
+    @classmethod
+    def of(cls, run_dir: Path, scales: str | None, valid_ranges: str | None) -> Pyramid:
+        """The given one, else the training run's scales with its ranges widened as the published code widens its own."""
+        trained = read_config(run_dir).pyramid
+        chosen = parse_scales(scales) if scales else trained.scales
+        if valid_ranges:
+            return cls(chosen, parse_valid_ranges(valid_ranges, chosen))
+        if len(chosen) != len(trained.scales):
+            raise OptionError(f"--scales names {len(chosen)} scales, the run has {len(trained.scales)}; give --valid-ranges too")
+        return cls(chosen, tuple(map(_widened, trained.valid_ranges)))
+
+
+def _widened(trained: ValidRange) -> ValidRange:
+    published = {ValidRange(120): PUBLISHED_RANGES[0], ValidRange(32, 150): PUBLISHED_RANGES[1], ValidRange(0, 80): PUBLISHED_RANGES[2]}
+    # for other ranges: the published 120 -> 75 below and 150 -> 180 above
+    low = trained.low * (75 / 120) if np.isinf(trained.high) else trained.low
+    return published.get(trained, ValidRange(low, trained.high * (180 / 150)))
+
+
+def predict(
+    run_dir: Path, images: Images, image_dir: Path, pyramid: Pyramid, device: str, score_floor: float, monitor: Monitor
+) -> list[dict[str, Any]]:
+    """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales."""
+    where = pick_device(device)
+    model, checkpoint = load_detector(run_dir, where)
+    category_ids = checkpoint.identity.class_ids
+    ranges = [(r.low, r.high) for r in pyramid.valid_ranges]
+    results: list[dict[str, Any]] = []
+    with monitor.progress("detecting (images)", len(images)) as advance:
+        for image_id, pixels in _pixels(images, image_dir, monitor):
+            factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
+            found = merge_detections(detect_image(model, pixels, factors, ranges, where, score_floor))
+            for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True):
+                xywh = [round(v, 3) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
+                results.append(
+                    {"image_id": image_id, "category_id": category_ids[label - 1], "bbox": xywh, "score": round(score, 5)}
+                )
+            advance(1)
+    return results
+
+
+def propose(
+    run_dir: Path, images: Images, image_dir: Path, pyramid: Pyramid, device: str, limit: int, monitor: Monitor
+) -> Proposals:
+    """The RPN's best ``limit`` proposals of every image at every scale (SNIPER, section 3.2), in source px."""
+    where = pick_device(device)
+    model, _ = load_detector(run_dir, where)
+    ids, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4))], [np.zeros(0)]
+    with monitor.progress("proposing (images)", len(images)) as advance:
+        for image_id, pixels in _pixels(images, image_dir, monitor):
+            factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
+            found = propose_image(model, pixels, factors, None, where, limit)
+            best = np.argsort(-found.scores, kind="stable")
+            ids.append(np.full(best.size, image_id))
+            boxes.append(found.boxes[best].astype(np.float64))
+            scores.append(found.scores[best].astype(np.float64))
+            advance(1)
+    return Proposals(np.concatenate(ids), np.concatenate(boxes), np.concatenate(scores))
+
+
+def _pixels(images: Images, image_dir: Path, monitor: Monitor) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Image id and RGB pixels of every image that can be decoded; the others are warned of."""
+    bad = 0
+    for k in range(len(images)):
+        path = image_dir / str(images.file_name[k])
+        try:
+            source = open_source(path, (int(images.width[k]), int(images.height[k])))
+        except ImageError as error:
+            bad += 1
+            monitor.warn(f"{path}: {error}; left out")
+            if bad == len(images):
+                raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
+            continue
+        yield int(images.image_id[k]), np.asarray(source.pixels)
+
+

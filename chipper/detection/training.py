@@ -1,0 +1,127 @@
+"""Training on a workdir: its shards, a model, and a folder for the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chipper.detection.devices import pick_device, process_group
+from chipper.detection.engine import OnStep, TrainOptions, TrainResult, train
+from chipper.detection.loader import ChipLoader, LoaderOptions
+from chipper.detection.model import build_model
+from chipper.errors import CheckpointError
+from chipper.files import write_json
+from chipper.options import PositiveOptions
+from chipper.workdir import Workdir
+
+CONFIG = "run.json"
+
+
+class RunConfig(msgspec.Struct):
+    """run.json: what a run was started with; inference takes its pyramid from here."""
+
+    chipper_version: str
+    dataset_id: str
+    positive_options: dict[str, Any]
+    model: str
+    rpn_only: bool
+    epochs: int
+    batch_size: int
+    max_steps: int | None
+    lr: float | None
+    weights: str
+    seed: int
+
+    @property
+    def pyramid(self) -> PositiveOptions:
+        """Scales and valid ranges of the chips it was trained on."""
+        return PositiveOptions.from_text(self.positive_options)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `chipper train` is asked for."""
+
+    run_dir: Path
+    shards: Path
+    model: str
+    weights: str = "auto"
+    epochs: int | None = None  # None: as many as the workdir has lists
+    batch_size: int = 16
+    max_steps: int | None = None
+    lr: float | None = None
+    rpn_only: bool = False
+    seed: int = 0
+    device: str = "auto"
+    workers: int | None = None  # None: 2 beside a GPU, none on a CPU, whose cores the network needs
+    resume: bool = False
+
+
+def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
+    """Train on the shards of ``workdir``; under torchrun, on all its processes.
+
+    Raises:
+        WorkdirError, ShardError: there is nothing whole to train on.
+        CheckpointError: ``resume`` and the run's checkpoint do not fit together.
+        TrainingError: the loss is not finite, or the run's folder is taken.
+    """
+    from chipper import __version__
+
+    dataset = workdir.dataset()
+    options = dataset.positive_options
+    with process_group(request.device) as (rank, world):
+        device = pick_device(request.device)
+        on_gpu = device.type == "cuda"
+        workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
+        loader = ChipLoader(
+            workdir, request.shards, LoaderOptions(request.batch_size, workers, rank, world, pin=on_gpu)
+        )
+        model = build_model(
+            request.model,
+            len(dataset.categories),
+            options.chip_size,
+            None if request.resume else request.weights,
+            request.seed,
+        )
+        train_options = TrainOptions(
+            class_ids=tuple(category.id for category in dataset.categories),
+            class_names=tuple(category.name for category in dataset.categories),
+            epochs=request.epochs or options.epochs,
+            batch_size=request.batch_size,
+            max_steps=request.max_steps,
+            lr=request.lr,
+            rpn_only=request.rpn_only,
+            seed=request.seed,
+            device=request.device,
+            resume=request.resume,
+        )
+        if rank == 0 and not (request.run_dir / CONFIG).exists():
+            config = RunConfig(
+                __version__,
+                dataset.id,
+                dataset.options,
+                request.model,
+                request.rpn_only,
+                train_options.epochs,
+                request.batch_size,
+                request.max_steps,
+                request.lr,
+                request.weights,
+                request.seed,
+            )
+            write_json(request.run_dir / CONFIG, config)
+        return train(train_options, model, loader, request.run_dir, on_step)
+
+
+def read_config(run_dir: Path) -> RunConfig:
+    """Read run.json; CheckpointError where there is none."""
+    path = run_dir / CONFIG
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunConfig)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist: no training run lies there; train first, or give --run") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be used ({error}); train again under another --name") from None

@@ -1,0 +1,92 @@
+"""Reading samples out of shards by their place in the tar, in any order."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from chipper.errors import ShardError
+from chipper.export import ShardSet
+from chipper.files import read_table
+from chipper.schemas import SHARD_INDEX, SchemaMismatch
+from chipper.schemas.table import check_version
+from chipper.shards import index_path, read_receipt, tar_path
+from chipper.workdir import DATASET
+
+RERUN = "run `chipper export-shards` again"
+
+
+class Pool:
+    """The samples of a folder of shards.
+
+    Opening checks that every shard is whole, so that a missing one is named before training starts, not after an hour.
+    Safe to use after a fork: each process opens its own files.
+
+    Raises:
+        ShardError: the folder holds no finished export, or a shard is missing, cut or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.set = read_shard_set(folder)
+        indices = []
+        for number, name in enumerate(self.set.shards):
+            if read_receipt(folder, name) is None:
+                raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
+            index = read_table(index_path(folder, name), SHARD_INDEX, None, RERUN)
+            indices.append(index.append_column("shard", pa.array(np.full(len(index), number))))
+        table = pa.concat_tables(indices).sort_by("chip_id")
+        self.chip_id: npt.NDArray[np.int64] = table["chip_id"].to_numpy()
+        self._shard = table["shard"].to_numpy()
+        self._image = table["image_offset"].to_numpy(), table["image_size"].to_numpy()
+        self._record = table["json_offset"].to_numpy(), table["json_size"].to_numpy()
+        self._crc = table["crc32"].to_numpy()
+        self._files: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return self.chip_id.size
+
+    def rows(self, chip_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row of each chip, -1 where the shards do not hold it."""
+        place = np.searchsorted(self.chip_id, chip_ids).clip(max=max(len(self) - 1, 0))
+        return np.where(self.chip_id[place] == chip_ids, place, -1) if len(self) else np.full(chip_ids.shape, -1)
+
+    def read(self, row: int) -> tuple[bytes, bytes]:
+        """The JPEG and the JSON record of one sample, in one read.
+
+        Raises:
+            ShardError: the bytes are not those that were written.
+        """
+        start, end = int(self._image[0][row]), int(self._record[0][row] + self._record[1][row])
+        data = os.pread(self._file(int(self._shard[row])), end - start, start)
+        jpeg = data[: int(self._image[1][row])]
+        record = data[int(self._record[0][row]) - start :]
+        if len(data) != end - start or zlib.crc32(record, zlib.crc32(jpeg)) != self._crc[row]:
+            name = tar_path(self.folder, self.set.shards[int(self._shard[row])])
+            raise ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
+        return jpeg, record
+
+    def _file(self, shard: int) -> int:
+        key = os.getpid(), shard  # a descriptor that a forked child shares would be closed under it
+        if key not in self._files:
+            self._files[key] = os.open(tar_path(self.folder, self.set.shards[shard]), os.O_RDONLY)
+        return self._files[key]
+
+
+def read_shard_set(folder: Path) -> ShardSet:
+    """Read shards/dataset.json; ShardError where no finished export lies."""
+    path = folder / DATASET
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=ShardSet)
+        check_version(found.format_version)
+    except FileNotFoundError:
+        raise ShardError(f"{path} does not exist: no finished export lies there; run `chipper export-shards` first") from None
+    except (msgspec.DecodeError, SchemaMismatch, OSError) as error:
+        raise ShardError(f"{path} cannot be used ({error}); {RERUN}") from None
+    return found

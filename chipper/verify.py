@@ -1,0 +1,99 @@
+"""verify: what is wrong with a folder of shards, if anything."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from chipper.errors import ChipperError
+from chipper.files import read_table
+from chipper.pool import read_shard_set
+from chipper.progress import Monitor
+from chipper.schemas import SHARD_INDEX
+from chipper.shards import index_path, read_receipt, receipt_path, tar_path
+from chipper.workers import Workers
+
+_READ = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was checked, and one line for each fault."""
+
+    shards: int
+    samples: int
+    bytes: int
+    faults: list[str]
+
+
+def verify_shards(folder: Path, deep: bool, workers: Workers, monitor: Monitor) -> Checked:
+    """Check every shard of a finished export: receipt, size, sha256, index; with ``deep`` every sample too.
+
+    A shard with a fault loses its receipt, so that the next export renders it again, and only it.
+
+    Raises:
+        ShardError: no finished export lies in ``folder``.
+    """
+    found = read_shard_set(folder)
+    faults: list[str] = []
+    with monitor.progress("verifying shards", len(found.shards)) as advance:
+        tasks = [(folder, name, found.chip_size, deep) for name in found.shards]
+        for name, fault in workers.processes(_check, tasks):
+            if fault is not None:
+                faults.append(f"{tar_path(folder, name)}: {fault}")
+                receipt_path(folder, name).unlink(missing_ok=True)
+            advance(1)
+    wanted = {tar_path(folder, name) for name in found.shards}
+    faults += [f"{path}: is not part of this export" for path in sorted(folder.glob("*.tar")) if path not in wanted]
+    return Checked(len(found.shards), found.samples, found.bytes, sorted(faults))
+
+
+def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[str, str | None]:
+    receipt = read_receipt(folder, name)
+    if receipt is None:
+        return name, "missing, cut, or without its index or receipt"
+    digest = hashlib.sha256()
+    try:
+        with open(tar_path(folder, name), "rb") as file:
+            while block := file.read(_READ):
+                digest.update(block)
+        index = read_table(index_path(folder, name), SHARD_INDEX, receipt.plan_hash, "export again")
+    except (OSError, ChipperError) as error:
+        return name, str(error)
+    if digest.hexdigest() != receipt.sha256:
+        return name, "its bytes are not those that were written"
+    if len(index) != receipt.samples:
+        return name, f"its index has {len(index)} samples, its receipt {receipt.samples}"
+    return name, _check_samples(folder, name, index.to_pylist(), chip_size) if deep else None
+
+
+def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], chip_size: int) -> str | None:
+    """The first sample that is not what the index says, or None."""
+    with tarfile.open(tar_path(folder, name)) as tar:
+        for row in rows:
+            data = []
+            for extension, offset in (("jpg", row["image_offset"]), ("json", row["json_offset"])):
+                member = tar.next()
+                if member is None or member.name != f"{row['key']}.{extension}" or member.offset_data != offset:
+                    return f"sample {row['key']} is not where the index says"
+                file = tar.extractfile(member)
+                assert file is not None
+                data.append(file.read())
+            if zlib.crc32(data[1], zlib.crc32(data[0])) != row["crc32"]:
+                return f"sample {row['key']} does not have its checksum"
+            try:
+                with Image.open(io.BytesIO(data[0])) as image:
+                    image.load()
+                    if image.size != (chip_size, chip_size):
+                        return f"sample {row['key']} is {image.size[0]}x{image.size[1]} px"
+            except OSError as error:
+                return f"sample {row['key']} cannot be decoded ({error})"
+        if tar.next() is not None:
+            return "it holds more samples than its index"
+    return None

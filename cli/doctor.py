@@ -1,0 +1,64 @@
+"""chipper doctor."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+import click
+
+from chipper import __version__
+from chipper.cli.console import print_summary
+
+_PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "pycocotools", "webdataset", "torch", "torchvision")
+_FORMATS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "TIFF"}
+_SIMD_PACKAGES = "gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev"
+
+
+@click.command()
+def doctor() -> None:
+    """Show what chipper runs on, and what would make it faster.
+
+    \b
+    Example: chipper doctor
+    """
+    from PIL import features
+
+    rows = [("chipper", __version__), ("Python", platform.python_version())]
+    rows.append(("cores", str(len(os.sched_getaffinity(0)))))
+    rows.append(("image library", _image_library()))
+    missing = [name for part, name in _FORMATS.items() if not features.check(part)]
+    rows.append(("image formats", f"cannot read {', '.join(missing)}; to read them: apt-get install libwebp-dev libtiff-dev, "
+                 "then make clean setup" if missing else "JPEG, PNG, WebP, TIFF"))
+    rows.append(("JPEG library", "libjpeg-turbo " + str(features.version("libjpeg_turbo")) if features.check("libjpeg_turbo") else "plain libjpeg, slower than libjpeg-turbo"))
+    rows += [(name, _version(name) or "not installed") for name in _PACKAGES]
+    rows.append(("GPU", _gpu()))
+    print_summary("chipper doctor", rows)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _image_library() -> str:
+    """Which build of the PIL package is in use."""
+    simd = _version("pillow-simd")
+    if simd and _version("pillow"):
+        return "pillow-simd and Pillow overwrite each other: run pip uninstall pillow pillow-simd, then make setup"
+    if simd:
+        return f"pillow-simd {simd}"
+    return f"Pillow {_version('pillow')}: works, but resizes several times slower than pillow-simd; apt-get install {_SIMD_PACKAGES}, then make clean setup"
+
+
+def _gpu() -> str:
+    if _version("torch") is None:
+        return "unknown without torch; pip install 'chipper[train]'"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none that torch can use; training runs on the CPU (--model tiny is made for that)"
+    return ", ".join(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count()))

@@ -1,0 +1,128 @@
+"""chipper propose, predict, evaluate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.options import (
+    coco_argument,
+    device_option,
+    image_dir_option,
+    run_option,
+    scales_option,
+    valid_ranges_option,
+    workdir_option,
+)
+from chipper.errors import CheckpointError
+from chipper.workdir import Workdir
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="rpn.pkl", show_default=True, help="A .pkl as SNIPER reads it, or a .parquet.")
+@click.option("--per-scale", type=int, default=300, show_default=True, help="Proposals of an image at each scale.")
+@scales_option
+@image_dir_option
+@run_option
+@device_option
+@workdir_option
+def propose(
+    workdir: Workdir, run_name: str | None, out: Path, per_scale: int, scales: str | None, image_dir: Path | None, device: str
+) -> None:
+    """Propose object boxes in the images of the workdir, for mine-negatives.
+
+    \b
+    Example: chipper propose --run rpn --out rpn.pkl
+    """
+    from chipper.detection.predict import Pyramid
+    from chipper.detection.predict import propose as propose_all
+    from chipper.images import find_image_dir
+    from chipper.proposals import write_pickle, write_proposals
+
+    started = time.perf_counter()
+    run_dir = _run_dir(workdir, run_name)
+    dataset = workdir.dataset()
+    images = workdir.all_images(dataset)
+    recorded = workdir.path / dataset.image_dir if dataset.image_dir else None
+    folder = find_image_dir(workdir.path / dataset.source.path, [str(n) for n in images.file_name], image_dir or recorded)
+    pyramid = Pyramid.of(run_dir, scales, None)
+    found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
+    if out.suffix == ".parquet":
+        write_proposals(out, found)
+    else:
+        write_pickle(out, found, images.image_id, images.position, dataset.source.image_records)
+    rows = [("images", f"{len(images):,}"), ("proposals", f"{len(found):,}"), ("time", human_seconds(time.perf_counter() - started))]
+    print_summary(f"Proposals in {out}", rows)
+
+
+@click.command()
+@coco_argument
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="detections.json", show_default=True, help="COCO results file.")
+@click.option("--score-floor", type=float, default=0.001, show_default=True, help="Lowest score to keep.")
+@scales_option
+@valid_ranges_option
+@image_dir_option
+@run_option
+@device_option
+@workdir_option
+def predict(
+    coco: Path,
+    workdir: Workdir,
+    run_name: str | None,
+    out: Path,
+    score_floor: float,
+    scales: str | None,
+    valid_ranges: str | None,
+    image_dir: Path | None,
+    device: str,
+) -> None:
+    """Detect objects in the images that COCO lists, at every scale, and merge them by Soft-NMS.
+
+    \b
+    Example: chipper predict val.json --out detections.json
+    """
+    from chipper.coco import read_images
+    from chipper.detection.predict import Pyramid
+    from chipper.detection.predict import predict as predict_all
+    from chipper.files import write_json
+    from chipper.images import find_image_dir
+
+    started = time.perf_counter()
+    run_dir = _run_dir(workdir, run_name)
+    images = read_images(coco)
+    folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
+    pyramid = Pyramid.of(run_dir, scales, valid_ranges)
+    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor())
+    write_json(out, results)
+    rows = [("images", f"{len(images):,}"), ("detections", f"{len(results):,}"), ("time", human_seconds(time.perf_counter() - started))]
+    print_summary(f"Detections in {out}", rows)
+
+
+@click.command()
+@coco_argument
+@click.argument("detections", type=click.Path(path_type=Path), default="detections.json")
+def evaluate(coco: Path, detections: Path) -> None:
+    """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
+
+    \b
+    Example: chipper evaluate val.json detections.json
+    """
+    from chipper.evaluation import evaluate as evaluate_file
+
+    result = evaluate_file(coco, detections)
+    rows = [(name, f"{value:.4f}") for name, value in result.numbers.items()]
+    rows += [(f"AP of {name}", f"{value:.4f}") for name, value in result.per_class.items()]
+    print_summary(f"Evaluation of {detections}", rows)
+
+
+def _run_dir(workdir: Workdir, name: str | None) -> Path:
+    """The run of that name, or the newest."""
+    if name is not None:
+        return workdir.runs / name
+    runs = sorted(workdir.runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise CheckpointError(f"no training run in {workdir.runs}; run `chipper train --shards` first, or give --workdir")
+    return runs[-1].parent

@@ -1,0 +1,102 @@
+"""The ``chipper`` command."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+
+import click
+
+from chipper import __version__
+from chipper.errors import ChipperError
+
+COMMANDS = {
+    "build-positives": "mining",
+    "mine-negatives": "mining",
+    "export-shards": "shards",
+    "verify": "shards",
+    "train": "training",
+    "propose": "inference",
+    "predict": "inference",
+    "evaluate": "inference",
+    "preview": "preview",
+    "demo": "demo",
+    "doctor": "doctor",
+}
+"""Command and the module of chipper.cli that defines it; a module is loaded when its command is asked for."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"chipper.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="chipper")
+@click.option("--debug", is_flag=True, envvar="CHIPPER_DEBUG", help="Show the traceback of an error.")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
+    """Chips for SNIPER training: mine them from COCO annotations, render them into shards, train on them.
+
+    \b
+    chipper build-positives coco.json --scales 512,1.667,3
+    chipper mine-negatives --proposals rpn.pkl
+    chipper export-shards
+    chipper train --shards
+
+    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 done with skipped items.
+    """
+    context.obj = debug
+
+
+def run() -> None:
+    """Run the command line and exit: every error that a user can cause is one line."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    debug = "--debug" in sys.argv or bool(os.environ.get("CHIPPER_DEBUG"))
+    try:
+        code = main(standalone_mode=False)
+    except ChipperError as error:
+        code = _fail(str(error), error.exit_code, debug)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("interrupted; run the same command again to go on", 130, debug)
+    except ModuleNotFoundError as error:
+        code = _fail(*_missing(error), debug)
+    except BrokenPipeError:
+        code = 141
+    except MemoryError:
+        code = _fail("out of memory; lower --jobs or --batch-size", 1, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
+    name = (error.name or "").partition(".")[0]
+    if name in ("torch", "torchvision", "tensorboard"):
+        return f"this command needs {name}, which is not installed; run: pip install 'chipper[train]'", 1
+    return f"the package {name} is not installed; run: pip install --force-reinstall chipper", 1
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"chipper: error: {message}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    run()

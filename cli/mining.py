@@ -1,0 +1,128 @@
+"""chipper build-positives, mine-negatives."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.options import coco_argument, image_dir_option, jobs_option, workdir_option
+from chipper.options import EPOCHS, STRIDE, NegativeOptions, PositiveOptions
+from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
+from chipper.workdir import Dataset, Workdir
+from chipper.workers import Workers
+
+
+@click.command("build-positives")
+@coco_argument
+@click.option("--scales", default=DEFAULT_SCALES, show_default=True, help="Coarse to fine: 512 a long side, 1.667 a factor, 800:1280 short:cap.")
+@click.option(
+    "--valid-ranges", default=None, help=f"sqrt(w*h) in source px for each scale, low:high.  [default: {DEFAULT_VALID_RANGES}]"
+)
+@click.option("--chip-size", type=int, default=512, show_default=True, help="Side of a chip, px.")
+@click.option("--stride", default=STRIDE, show_default=True, help="Distance of candidate windows, px; 56-59 draws one for each variant.")
+@click.option("--variants", type=int, default=1, show_default=True, help="Positive sets with other random ties; epoch e uses set e mod V.")
+@click.option("--epochs", type=int, default=EPOCHS, show_default=True, help="Epoch lists to write.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
+@click.option("--masks", is_flag=True, help="Keep segmentations, clipped to each chip.")
+@click.option("--overwrite", is_flag=True, help="Replace a workdir made from another file or with other options.")
+@image_dir_option
+@workdir_option
+@jobs_option
+def build_positives(
+    coco: Path, workdir: Workdir, image_dir: Path | None, jobs: int, overwrite: bool, **options: Any
+) -> None:
+    """Choose the positive chips of COCO.
+
+    Reads annotations only; images are not needed yet.
+
+    \b
+    Example: chipper build-positives coco.json --scales 512,1.667,3
+    """
+    from chipper.build import build_positives as build
+
+    started = time.perf_counter()
+    dataset = build(
+        coco, workdir, PositiveOptions.parse(**options), image_dir, overwrite, Workers(jobs), ConsoleMonitor()
+    )
+    print_summary(f"Positive chips in {workdir.path}", [*_positive_rows(dataset), _took(started)])
+
+
+def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
+    counts = dataset.counts
+    chips = counts["positive_chips"]
+    covered = counts["boxes_covered"] / max(counts["boxes"], 1)
+    skipped = counts["skipped"]
+    rows = [
+        ("images", f"{counts['images']:,} ({counts['images_without_objects']:,} without objects)"),
+        ("boxes", f"{counts['boxes']:,} and {counts['crowds']:,} crowd regions"),
+        ("boxes covered", f"{counts['boxes_covered']:,} ({covered:.2%}), {counts['boxes_moved_to_coarser_scale']:,} of them at a coarser scale than their own"),
+    ]
+    for name, reason in (("boxes_in_no_valid_range", "in no valid range"), ("boxes_no_chip_can_hold", "larger than any chip")):
+        if counts[name]:
+            rows.append(("boxes not covered", f"{counts[name]:,} {reason} (listed in skipped.parquet)"))
+    rows += [("left out", f"{number:,} x {reason} (listed in skipped.parquet)") for reason, number in skipped.items()]
+    rows += [(f"chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
+    total = sum(chips.values())
+    rows += [
+        ("chips in all", f"{total:,} ({total / counts['images'] / dataset.options['variants']:.2f} per image and variant)"),
+        ("labels", f"{counts['labels']:,} ({counts['valid_labels']:,} valid)"),
+        ("epochs", f"{dataset.options['epochs']}"),
+    ]
+    return rows
+
+
+@click.command("mine-negatives")
+@click.option(
+    "--proposals",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.",
+)
+@click.option("--max-proposals", type=int, default=900, show_default=True, help="Best proposals of an image that count, after NMS.")
+@click.option("--nms", type=float, default=0.7, show_default=True, help="IoU over which the lower-scored proposal is dropped.")
+@click.option(
+    "--min-proposals",
+    type=(int, int),
+    default=(25, 10),
+    show_default=True,
+    metavar="FINEST OTHER",
+    help="Proposals that make a negative chip, at the finest scale and at the others.",
+)
+@click.option(
+    "--negatives-per-image", "per_image", type=int, default=2, show_default=True, help="Negative chips of an image in an epoch, at most."
+)
+@workdir_option
+@jobs_option
+def mine_negatives(
+    proposals: Path, workdir: Workdir, jobs: int, min_proposals: tuple[int, int], **options: Any
+) -> None:
+    """Choose negative chips where proposals crowd and no positive chip looks.
+
+    \b
+    Example: chipper mine-negatives --proposals rpn.pkl
+    """
+    from chipper.mine import mine_workdir
+
+    started = time.perf_counter()
+    negative = NegativeOptions(min_proposals_finest=min_proposals[0], min_proposals=min_proposals[1], **options)
+    dataset = mine_workdir(workdir, proposals, negative, Workers(jobs), ConsoleMonitor())
+    assert dataset.negatives is not None
+    counts = dataset.negatives.counts
+    chips = counts["negative_chips"]
+    images = dataset.counts["images"]
+    rows = [("images", f"{images:,}"), ("proposals used", f"{counts['proposals']:,} ({counts['proposals'] / images:.0f} per image)")]
+    rows += [(f"negative chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
+    rows += [
+        ("negative chips in all", f"{sum(chips.values()):,} ({sum(chips.values()) / images:.2f} per image)"),
+        ("in each epoch", f"at most {negative.per_image} per image, drawn anew"),
+        _took(started),
+    ]
+    print_summary(f"Negative chips in {workdir.path}", rows)
+
+
+def _took(started: float) -> tuple[str, str]:
+    return "time", human_seconds(time.perf_counter() - started)

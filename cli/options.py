@@ -1,0 +1,47 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chipper.workdir import Workdir
+
+
+def _workdir(context: click.Context, parameter: click.Parameter, value: Path) -> Workdir:
+    return Workdir(value)
+
+
+workdir_option = click.option(
+    "--workdir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="chips",
+    envvar="CHIPPER_WORKDIR",
+    show_default=True,
+    show_envvar=True,
+    callback=_workdir,
+    help="Folder of the manifests, shards and runs.",
+)
+image_dir_option = click.option(
+    "--image-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the images; by default looked for beside the COCO file.",
+)
+jobs_option = click.option(
+    "--jobs", type=int, default=-1, show_default=True, help="Workers; -1 takes all cores. The result is always the same."
+)
+device_option = click.option("--device", default="auto", show_default=True, help='"cpu", "cuda", "cuda:1" or "auto".')
+run_option = click.option(
+    "--run", "run_name", default=None, metavar="NAME", help="Training run under WORKDIR/runs; the newest by default."
+)
+scales_option = click.option("--scales", default=None, help="Scales, coarse to fine; by default those of training.")
+valid_ranges_option = click.option(
+    "--valid-ranges", default=None, help="sqrt(w*h) in source px for each scale, low:high; by default those of training, widened."
+)
+
+
+def coco_argument(function: Any) -> Any:
+    """The COCO file."""
+    return click.argument("coco", type=click.Path(path_type=Path))(function)

@@ -1,0 +1,94 @@
+"""chipper train."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.options import device_option, workdir_option
+from chipper.workdir import Workdir
+
+if TYPE_CHECKING:
+    from chipper.detection.metrics import StepReport
+
+_LOG_SECONDS = 5.0
+
+
+@click.command()
+@click.option(
+    "--shards",
+    type=click.Path(file_okay=False, path_type=Path),
+    is_flag=False,
+    flag_value=Path(),
+    default=Path(),
+    metavar="[DIR]",
+    help="Train on shards, in DIR or else in WORKDIR/shards.",
+)
+@click.option("--model", default="resnet50", show_default=True, type=click.Choice(["resnet50", "resnet101", "mobilenet_v2", "tiny"]), help="Backbone; tiny is for CPUs.")
+@click.option("--weights", default="auto", show_default=True, help='Backbone weights: a torchvision state dict, "none", or "auto" for ImageNet ones where they can be had.')
+@click.option("--name", default=None, help="Name of the run, under WORKDIR/runs.  [default: detector, or rpn with --rpn-only]")
+@click.option("--rpn-only", is_flag=True, help="Train the proposal network alone: the short schedule before mine-negatives.")
+@click.option("--epochs", type=int, default=None, help="Epochs.  [default: as many as build-positives wrote, 2 with --rpn-only]")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Chips in a step, in each process.")
+@click.option("--max-steps", type=int, default=None, help="End after so many steps; the schedule is fitted to them.")
+@click.option("--lr", type=float, default=None, help="Learning rate for the global batch.  [default: the model's, scaled]")
+@click.option("--workers", type=int, default=None, help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]")
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, flips and samples.")
+@device_option
+@workdir_option
+def train(workdir: Workdir, shards: Path, name: str | None, rpn_only: bool, epochs: int | None, **options: Any) -> None:
+    """Train a Faster-RCNN on the shards; under torchrun, on many GPUs.
+
+    \b
+    Example: chipper train --shards
+    """
+    from chipper.detection.training import TrainRequest, train_workdir
+
+    started = time.perf_counter()
+    run_dir = workdir.runs / (name or ("rpn" if rpn_only else "detector"))
+    request = TrainRequest(
+        run_dir=run_dir,
+        shards=workdir.shards if shards == Path() else shards,
+        rpn_only=rpn_only,
+        epochs=epochs or (2 if rpn_only else None),
+        **options,
+    )
+    reporter = StepPrinter()
+    result = train_workdir(workdir, request, reporter)
+    rows = [("steps", f"{result.step:,} of {result.total_steps:,}")]
+    if reporter.last is not None:
+        rows += [("loss", f"{reporter.last.loss:.4f} (the first {reporter.first_loss:.4f})")]
+        rows += [("chips per second", f"{reporter.last.chips_per_s:.1f}, {reporter.last.data_wait:.0%} of the time waiting for data")]
+    rows += [("checkpoint", str(result.checkpoint)), ("metrics", str(run_dir / "metrics.jsonl")), ("time", human_seconds(time.perf_counter() - started))]
+    print_summary(f"Training run {run_dir}", rows)
+
+
+class StepPrinter:
+    """A line every few seconds, and for the first and last step."""
+
+    def __init__(self) -> None:
+        self.last: StepReport | None = None
+        self.first_loss = 0.0
+        self._monitor = ConsoleMonitor()
+        self._said = -_LOG_SECONDS
+
+    def __call__(self, report: StepReport) -> None:
+        if self.last is None:
+            self.first_loss = report.loss
+        self.last = report
+        now = time.monotonic()
+        if now - self._said < _LOG_SECONDS and report.step != report.total_steps:
+            return
+        self._said = now
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in report.losses.items())
+        self._monitor.note(
+            f"step {report.step} of {report.total_steps}, epoch {report.epoch}, lr {report.lr:.2g}: loss {report.loss:.3f} "
+            f"({losses}), {report.chips_per_s:.1f} chips/s, {report.data_wait:.0%} waiting"
+        )
+        sys.stderr.flush()
