@@ -7,7 +7,7 @@ processes starting at once it is one more thing that can go wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -16,5 +16,5 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def kernel(function: F) -> F:
     """Compile ``function`` with numba in nopython mode, without the GIL."""
-    compiled: F = numba.njit(nogil=True, cache=False)(function)
-    return compiled
+    compiled: Any = numba.njit(nogil=True, cache=False)(function)
+    return cast(F, compiled)

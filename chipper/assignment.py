@@ -36,12 +36,12 @@ class Assignment:
     @property
     def without_range(self) -> Bools:
         """(n,) boxes that no valid range holds, and crowds."""
-        return ~self.in_range.any(axis=0)
+        return np.asarray(~self.in_range.any(axis=0))
 
     @property
     def uncoverable(self) -> Bools:
         """(n,) boxes of some range that no chip of their own or a coarser scale can hold."""
-        return self.in_range.any(axis=0) & ~self.targets.any(axis=0)
+        return np.asarray(self.in_range.any(axis=0) & ~self.targets.any(axis=0))
 
 
 def assign(

@@ -167,7 +167,7 @@ def _decode(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str
         ) from None
     except msgspec.DecodeError:
         lists = _plain_json(path, data)  # Python writes NaN and Infinity, which are not JSON
-    types = {"images": ImageRecord, "annotations": record, "categories": Category}
+    types: dict[str, type[msgspec.Struct]] = {"images": ImageRecord, "annotations": record, "categories": Category}
     return {
         part: None if entries is None else [_convert(entry, types[part]) for entry in entries]
         for part, entries in lists.items()

@@ -25,18 +25,18 @@ def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) ->
     rows: list[tuple[int, int, str, int, int]] = []
     for position, record in records:
         image_id = whole_number(record.id)
-        size = whole_number(record.width), whole_number(record.height)
+        width, height = whole_number(record.width) or 0, whole_number(record.height) or 0
         if image_id is None:
             reason, detail = "no usable id", f"image number {position}: id {record.id}"
         elif image_id in seen:
             reason, detail = "duplicate id", f"image number {position}: id {image_id} is there already"
         elif not record.file_name or leaves_directory(record.file_name):
             reason, detail = "bad file name", f"{record.file_name!r} is empty, absolute or leaves the image directory"
-        elif size[0] is None or size[1] is None or not all(0 < side <= LARGEST_SIDE for side in size):
+        elif not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
             reason, detail = "no usable size", f"width {record.width}, height {record.height}"
         else:
             seen.add(image_id)
-            rows.append((image_id, position, record.file_name, size[0], size[1]))
+            rows.append((image_id, position, record.file_name, width, height))
             continue
         skips.append(("image", image_id, None, reason, detail))
     names = np.empty(len(rows), dtype=object)

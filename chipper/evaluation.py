@@ -40,7 +40,9 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
         try:
             truth = COCO(str(coco_path))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AnnotationError(f"{coco_path} cannot be read as COCO ({error}); give the annotations of the images") from None
+            raise AnnotationError(
+                f"{coco_path} cannot be read as COCO ({error}); give the annotations of the images"
+            ) from None
         found = _read_results(detections)
         unknown = {entry["image_id"] for entry in found} - set(truth.getImgIds())
         if unknown:
@@ -69,6 +71,8 @@ def _read_results(path: Path) -> list[dict[str, Any]]:
         raise OptionError(f"{path} does not exist; `chipper predict` writes such a file") from None
     except (OSError, ValueError) as error:
         raise OptionError(f"{path} is no COCO results file ({error})") from None
-    if not isinstance(found, list) or not all(isinstance(e, dict) and {"image_id", "bbox", "score"} <= e.keys() for e in found):
+    if not isinstance(found, list) or not all(
+        isinstance(e, dict) and {"image_id", "bbox", "score"} <= e.keys() for e in found
+    ):
         raise OptionError(f"{path} is no COCO results file: it is a list of image_id, category_id, bbox, score")
     return [entry for entry in found if np.isfinite(entry["bbox"]).all()]

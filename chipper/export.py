@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -115,7 +116,7 @@ def _samples(
     writer = SampleWriter(tables.images, tables.annotations, chips, tables.labels, tables.options)
     bounds = np.flatnonzero(np.r_[True, chips.image_id[1:] != chips.image_id[:-1], True])
     in_a_row = 0
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         image = tables.images[np.flatnonzero(tables.images.image_id == chips.image_id[first])]
         file_name, declared = str(image.file_name[0]), (int(image.width[0]), int(image.height[0]))
         try:

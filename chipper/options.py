@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from chipper.errors import OptionError
 from chipper.scales import DEFAULT_SCALES, Scale, ValidRange, parse_scales, parse_valid_ranges
@@ -49,7 +50,7 @@ class PositiveOptions:
 
     @classmethod
     def parse(
-        cls, scales: str = DEFAULT_SCALES, valid_ranges: str | None = None, stride: str = STRIDE, **rest: int
+        cls, scales: str = DEFAULT_SCALES, valid_ranges: str | None = None, stride: str = STRIDE, **rest: Any
     ) -> PositiveOptions:
         """From the texts of the command line; OptionError names the option that is wrong."""
         parsed = parse_scales(scales)
@@ -68,7 +69,7 @@ class PositiveOptions:
         width = self.stride_high - self.stride_low + 1
         return self.stride_low + int(hashed(self.seed, variant) % width)
 
-    def as_text(self) -> dict[str, str | int | bool]:
+    def as_text(self) -> dict[str, Any]:
         """As dataset.json stores them; `from_text` reads it back."""
         return {
             "scales": ",".join(map(str, self.scales)),
@@ -84,9 +85,9 @@ class PositiveOptions:
         }
 
     @classmethod
-    def from_text(cls, stored: dict[str, str | int | bool]) -> PositiveOptions:
+    def from_text(cls, stored: dict[str, Any]) -> PositiveOptions:
         """The options that `as_text` wrote."""
-        return cls.parse(**stored)  # type: ignore[arg-type]
+        return cls.parse(**stored)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def read_shard_set(folder: Path) -> ShardSet:
         found = msgspec.json.decode(path.read_bytes(), type=ShardSet)
         check_version(found.format_version)
     except FileNotFoundError:
-        raise ShardError(f"{path} does not exist: no finished export lies there; run `chipper export-shards` first") from None
+        raise ShardError(
+            f"{path} does not exist: no finished export lies there; run `chipper export-shards` first"
+        ) from None
     except (msgspec.DecodeError, SchemaMismatch, OSError) as error:
         raise ShardError(f"{path} cannot be used ({error}); {RERUN}") from None
     return found

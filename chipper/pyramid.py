@@ -44,7 +44,8 @@ class Pyramid:
 
 def canvas_size(size: npt.ArrayLike, factor: npt.ArrayLike) -> Ints:
     """Length in px of an image side of ``size`` source px on the canvas: round half up, at least 1."""
-    return np.maximum(np.floor(np.asarray(size) * np.asarray(factor) + 0.5), 1).astype(np.int64)
+    pixels = np.floor(np.asarray(size, dtype=np.float64) * np.asarray(factor, dtype=np.float64) + 0.5)
+    return np.maximum(pixels, 1).astype(np.int64)
 
 
 def to_canvas(coordinate: npt.ArrayLike, factor: npt.ArrayLike, canvas: npt.ArrayLike) -> Floats:
@@ -52,4 +53,5 @@ def to_canvas(coordinate: npt.ArrayLike, factor: npt.ArrayLike, canvas: npt.Arra
 
     The canvas is a whole number of px, so it can end up to half a px before the image does; the image ends there too.
     """
-    return np.asarray(np.minimum(np.asarray(coordinate, dtype=np.float64) * factor, canvas))
+    scaled = np.asarray(coordinate, dtype=np.float64) * np.asarray(factor, dtype=np.float64)
+    return np.minimum(scaled, np.asarray(canvas, dtype=np.float64))

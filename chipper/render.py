@@ -20,7 +20,8 @@ def render_chip(source: Source, scale: float, x: int, y: int, content: tuple[int
     Args:
         source: the decoded image.
         scale: canvas px per source px.
-        x, y: top left corner of the chip, canvas px.
+        x: left of the chip, canvas px.
+        y: top of the chip, canvas px.
         content: width and height of the part that is image, chip px.
         chip_size: K, px.
 

@@ -26,7 +26,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 def _plain_dtype(*arguments: Any) -> np.dtype[Any]:
-    dtype = np.dtype(*arguments)
+    dtype: np.dtype[Any] = np.dtype(*arguments)
     if dtype.hasobject:
         raise pickle.UnpicklingError("an array of Python objects")
     return dtype
@@ -34,15 +34,15 @@ def _plain_dtype(*arguments: Any) -> np.dtype[Any]:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        multiarray = np._core.multiarray
+        multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
         allowed: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): _plain_dtype,
             ("_codecs", "encode"): _encode,
             ("collections", "OrderedDict"): dict,
         }
-        allowed |= {(m, "_reconstruct"): multiarray._reconstruct for m in _NUMPY_MODULES}  # type: ignore[attr-defined]
-        allowed |= {(m, "scalar"): multiarray.scalar for m in _NUMPY_MODULES}  # type: ignore[attr-defined]
+        allowed |= {(m, "_reconstruct"): multiarray._reconstruct for m in _NUMPY_MODULES}
+        allowed |= {(m, "scalar"): multiarray.scalar for m in _NUMPY_MODULES}
         allowed |= {(m, "_frombuffer"): _frombuffer for m in _FRAME_MODULES}
         if (module, name) not in allowed:
             raise pickle.UnpicklingError(f"{module}.{name}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ def parse_valid_ranges(text: str | None, scales: tuple[Scale, ...]) -> tuple[Val
     ranges = tuple(ValidRange.parse(part.strip()) for part in (text or DEFAULT_VALID_RANGES).split(","))
     if len(ranges) != len(scales):
         raise OptionError(f"--valid-ranges names {len(ranges)} ranges for {len(scales)} scales; give one per scale")
-    for coarse, fine in zip(ranges, ranges[1:], strict=False):
+    for coarse, fine in pairwise(ranges):
         if fine.low > coarse.low or fine.high > coarse.high:
             raise OptionError(
                 f"--valid-ranges: {fine} follows {coarse}, but scales go from coarse to fine, so ranges from large to small"

@@ -86,9 +86,8 @@ def plan_shards(workdir: Workdir, dataset: Dataset, chips_per_shard: int, render
 
 def _cut(image_of_chip: Ints, most: int) -> Iterator[tuple[int, int]]:
     """Row ranges of whole images with at least ``most`` chips each, but for the last."""
-    starts = np.flatnonzero(np.r_[True, image_of_chip[1:] != image_of_chip[:-1]]) if image_of_chip.size else []
     first = 0
-    for start in starts:
+    for start in np.flatnonzero(image_of_chip[1:] != image_of_chip[:-1]) + 1:
         if start - first >= most:
             yield first, int(start)
             first = int(start)

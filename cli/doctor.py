@@ -29,9 +29,23 @@ def doctor() -> None:
     rows.append(("cores", str(len(os.sched_getaffinity(0)))))
     rows.append(("image library", _image_library()))
     missing = [name for part, name in _FORMATS.items() if not features.check(part)]
-    rows.append(("image formats", f"cannot read {', '.join(missing)}; to read them: apt-get install libwebp-dev libtiff-dev, "
-                 "then make clean setup" if missing else "JPEG, PNG, WebP, TIFF"))
-    rows.append(("JPEG library", "libjpeg-turbo " + str(features.version("libjpeg_turbo")) if features.check("libjpeg_turbo") else "plain libjpeg, slower than libjpeg-turbo"))
+    rows.append(
+        (
+            "image formats",
+            f"cannot read {', '.join(missing)}; to read them: apt-get install libwebp-dev libtiff-dev, "
+            "then make clean setup"
+            if missing
+            else "JPEG, PNG, WebP, TIFF",
+        )
+    )
+    rows.append(
+        (
+            "JPEG library",
+            "libjpeg-turbo " + str(features.version("libjpeg_turbo"))
+            if features.check("libjpeg_turbo")
+            else "plain libjpeg, slower than libjpeg-turbo",
+        )
+    )
     rows += [(name, _version(name) or "not installed") for name in _PACKAGES]
     rows.append(("GPU", _gpu()))
     print_summary("chipper doctor", rows)
@@ -51,7 +65,10 @@ def _image_library() -> str:
         return "pillow-simd and Pillow overwrite each other: run pip uninstall pillow pillow-simd, then make setup"
     if simd:
         return f"pillow-simd {simd}"
-    return f"Pillow {_version('pillow')}: works, but resizes several times slower than pillow-simd; apt-get install {_SIMD_PACKAGES}, then make clean setup"
+    return (
+        f"Pillow {_version('pillow')}: works, but resizes several times slower than pillow-simd; "
+        f"to have that: apt-get install {_SIMD_PACKAGES}, then make clean setup"
+    )
 
 
 def _gpu() -> str:

@@ -22,7 +22,13 @@ from chipper.workdir import Workdir
 
 
 @click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="rpn.pkl", show_default=True, help="A .pkl as SNIPER reads it, or a .parquet.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="rpn.pkl",
+    show_default=True,
+    help="A .pkl as SNIPER reads it, or a .parquet.",
+)
 @click.option("--per-scale", type=int, default=300, show_default=True, help="Proposals of an image at each scale.")
 @scales_option
 @image_dir_option
@@ -30,7 +36,13 @@ from chipper.workdir import Workdir
 @device_option
 @workdir_option
 def propose(
-    workdir: Workdir, run_name: str | None, out: Path, per_scale: int, scales: str | None, image_dir: Path | None, device: str
+    workdir: Workdir,
+    run_name: str | None,
+    out: Path,
+    per_scale: int,
+    scales: str | None,
+    image_dir: Path | None,
+    device: str,
 ) -> None:
     """Propose object boxes in the images of the workdir, for mine-negatives.
 
@@ -47,20 +59,32 @@ def propose(
     dataset = workdir.dataset()
     images = workdir.all_images(dataset)
     recorded = workdir.path / dataset.image_dir if dataset.image_dir else None
-    folder = find_image_dir(workdir.path / dataset.source.path, [str(n) for n in images.file_name], image_dir or recorded)
+    folder = find_image_dir(
+        workdir.path / dataset.source.path, [str(n) for n in images.file_name], image_dir or recorded
+    )
     pyramid = Pyramid.of(run_dir, scales, None)
     found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
     if out.suffix == ".parquet":
         write_proposals(out, found)
     else:
         write_pickle(out, found, images.image_id, images.position, dataset.source.image_records)
-    rows = [("images", f"{len(images):,}"), ("proposals", f"{len(found):,}"), ("time", human_seconds(time.perf_counter() - started))]
+    rows = [
+        ("images", f"{len(images):,}"),
+        ("proposals", f"{len(found):,}"),
+        ("time", human_seconds(time.perf_counter() - started)),
+    ]
     print_summary(f"Proposals in {out}", rows)
 
 
 @click.command()
 @coco_argument
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="detections.json", show_default=True, help="COCO results file.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="detections.json",
+    show_default=True,
+    help="COCO results file.",
+)
 @click.option("--score-floor", type=float, default=0.001, show_default=True, help="Lowest score to keep.")
 @scales_option
 @valid_ranges_option
@@ -97,7 +121,11 @@ def predict(
     pyramid = Pyramid.of(run_dir, scales, valid_ranges)
     results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor())
     write_json(out, results)
-    rows = [("images", f"{len(images):,}"), ("detections", f"{len(results):,}"), ("time", human_seconds(time.perf_counter() - started))]
+    rows = [
+        ("images", f"{len(images):,}"),
+        ("detections", f"{len(results):,}"),
+        ("time", human_seconds(time.perf_counter() - started)),
+    ]
     print_summary(f"Detections in {out}", rows)
 
 
@@ -124,5 +152,7 @@ def _run_dir(workdir: Workdir, name: str | None) -> Path:
         return workdir.runs / name
     runs = sorted(workdir.runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise CheckpointError(f"no training run in {workdir.runs}; run `chipper train --shards` first, or give --workdir")
+        raise CheckpointError(
+            f"no training run in {workdir.runs}; run `chipper train --shards` first, or give --workdir"
+        )
     return runs[-1].parent

@@ -18,13 +18,31 @@ from chipper.workers import Workers
 
 @click.command("build-positives")
 @coco_argument
-@click.option("--scales", default=DEFAULT_SCALES, show_default=True, help="Coarse to fine: 512 a long side, 1.667 a factor, 800:1280 short:cap.")
 @click.option(
-    "--valid-ranges", default=None, help=f"sqrt(w*h) in source px for each scale, low:high.  [default: {DEFAULT_VALID_RANGES}]"
+    "--scales",
+    default=DEFAULT_SCALES,
+    show_default=True,
+    help="Coarse to fine: 512 a long side, 1.667 a factor, 800:1280 short:cap.",
+)
+@click.option(
+    "--valid-ranges",
+    default=None,
+    help=f"sqrt(w*h) in source px for each scale, low:high.  [default: {DEFAULT_VALID_RANGES}]",
 )
 @click.option("--chip-size", type=int, default=512, show_default=True, help="Side of a chip, px.")
-@click.option("--stride", default=STRIDE, show_default=True, help="Distance of candidate windows, px; 56-59 draws one for each variant.")
-@click.option("--variants", type=int, default=1, show_default=True, help="Positive sets with other random ties; epoch e uses set e mod V.")
+@click.option(
+    "--stride",
+    default=STRIDE,
+    show_default=True,
+    help="Distance of candidate windows, px; 56-59 draws one for each variant.",
+)
+@click.option(
+    "--variants",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Positive sets with other random ties; epoch e uses set e mod V.",
+)
 @click.option("--epochs", type=int, default=EPOCHS, show_default=True, help="Epoch lists to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
 @click.option("--masks", is_flag=True, help="Keep segmentations, clipped to each chip.")
@@ -59,16 +77,26 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
     rows = [
         ("images", f"{counts['images']:,} ({counts['images_without_objects']:,} without objects)"),
         ("boxes", f"{counts['boxes']:,} and {counts['crowds']:,} crowd regions"),
-        ("boxes covered", f"{counts['boxes_covered']:,} ({covered:.2%}), {counts['boxes_moved_to_coarser_scale']:,} of them at a coarser scale than their own"),
+        (
+            "boxes covered",
+            f"{counts['boxes_covered']:,} ({covered:.2%}), "
+            f"{counts['boxes_moved_to_coarser_scale']:,} of them at a coarser scale than their own",
+        ),
     ]
-    for name, reason in (("boxes_in_no_valid_range", "in no valid range"), ("boxes_no_chip_can_hold", "larger than any chip")):
+    for name, reason in (
+        ("boxes_in_no_valid_range", "in no valid range"),
+        ("boxes_no_chip_can_hold", "larger than any chip"),
+    ):
         if counts[name]:
             rows.append(("boxes not covered", f"{counts[name]:,} {reason} (listed in skipped.parquet)"))
     rows += [("left out", f"{number:,} x {reason} (listed in skipped.parquet)") for reason, number in skipped.items()]
     rows += [(f"chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
     total = sum(chips.values())
     rows += [
-        ("chips in all", f"{total:,} ({total / counts['images'] / dataset.options['variants']:.2f} per image and variant)"),
+        (
+            "chips in all",
+            f"{total:,} ({total / counts['images'] / dataset.options['variants']:.2f} per image and variant)",
+        ),
         ("labels", f"{counts['labels']:,} ({counts['valid_labels']:,} valid)"),
         ("epochs", f"{dataset.options['epochs']}"),
     ]
@@ -82,8 +110,16 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
     required=True,
     help="SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.",
 )
-@click.option("--max-proposals", type=int, default=900, show_default=True, help="Best proposals of an image that count, after NMS.")
-@click.option("--nms", type=float, default=0.7, show_default=True, help="IoU over which the lower-scored proposal is dropped.")
+@click.option(
+    "--max-proposals",
+    type=int,
+    default=900,
+    show_default=True,
+    help="Best proposals of an image that count, after NMS.",
+)
+@click.option(
+    "--nms", type=float, default=0.7, show_default=True, help="IoU over which the lower-scored proposal is dropped."
+)
 @click.option(
     "--min-proposals",
     type=(int, int),
@@ -93,7 +129,12 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
     help="Proposals that make a negative chip, at the finest scale and at the others.",
 )
 @click.option(
-    "--negatives-per-image", "per_image", type=int, default=2, show_default=True, help="Negative chips of an image in an epoch, at most."
+    "--negatives-per-image",
+    "per_image",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Negative chips of an image in an epoch, at most.",
 )
 @workdir_option
 @jobs_option
@@ -114,7 +155,10 @@ def mine_negatives(
     counts = dataset.negatives.counts
     chips = counts["negative_chips"]
     images = dataset.counts["images"]
-    rows = [("images", f"{images:,}"), ("proposals used", f"{counts['proposals']:,} ({counts['proposals'] / images:.0f} per image)")]
+    rows = [
+        ("images", f"{images:,}"),
+        ("proposals used", f"{counts['proposals']:,} ({counts['proposals'] / images:.0f} per image)"),
+    ]
     rows += [(f"negative chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
     rows += [
         ("negative chips in all", f"{sum(chips.values()):,} ({sum(chips.values()) / images:.2f} per image)"),

@@ -30,7 +30,11 @@ image_dir_option = click.option(
     help="Folder of the images; by default looked for beside the COCO file.",
 )
 jobs_option = click.option(
-    "--jobs", type=int, default=-1, show_default=True, help="Workers; -1 takes all cores. The result is always the same."
+    "--jobs",
+    type=int,
+    default=-1,
+    show_default=True,
+    help="Workers; -1 takes all cores. The result is always the same.",
 )
 device_option = click.option("--device", default="auto", show_default=True, help='"cpu", "cuda", "cuda:1" or "auto".')
 run_option = click.option(
@@ -38,7 +42,9 @@ run_option = click.option(
 )
 scales_option = click.option("--scales", default=None, help="Scales, coarse to fine; by default those of training.")
 valid_ranges_option = click.option(
-    "--valid-ranges", default=None, help="sqrt(w*h) in source px for each scale, low:high; by default those of training, widened."
+    "--valid-ranges",
+    default=None,
+    help="sqrt(w*h) in source px for each scale, low:high; by default those of training, widened.",
 )
 
 

@@ -19,11 +19,35 @@ SKIPPED_ITEMS = 3
 
 @click.command("export-shards")
 @click.option("--quality", type=int, default=90, show_default=True, help="JPEG quality.")
-@click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), default="4:2:0", show_default=True, help="JPEG chroma.")
-@click.option("--exif", type=click.Choice(["auto", "apply", "ignore"]), default="auto", show_default=True, help="The EXIF orientation flag: auto applies it when that gives the size in the annotations.")
+@click.option(
+    "--subsampling",
+    type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]),
+    default="4:2:0",
+    show_default=True,
+    help="JPEG chroma.",
+)
+@click.option(
+    "--exif",
+    type=click.Choice(["auto", "apply", "ignore"]),
+    default="auto",
+    show_default=True,
+    help="The EXIF orientation flag: auto applies it when that gives the size in the annotations.",
+)
 @click.option("--chips-per-shard", type=int, default=1000, show_default=True, help="Chips in a shard, about.")
-@click.option("--on-error", type=click.Choice(["skip", "fail"]), default="skip", show_default=True, help="What to do with an image that cannot be rendered.")
-@click.option("--max-errors", type=int, default=100, show_default=True, help="Stop when so many images, and a tenth of all, cannot be rendered.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["skip", "fail"]),
+    default="skip",
+    show_default=True,
+    help="What to do with an image that cannot be rendered.",
+)
+@click.option(
+    "--max-errors",
+    type=int,
+    default=100,
+    show_default=True,
+    help="Stop when so many images, and a tenth of all, cannot be rendered.",
+)
 @click.option("--retry-errors", is_flag=True, help="Render shards with failed images again.")
 @image_dir_option
 @workdir_option
@@ -63,13 +87,23 @@ def export_shards(
     samples = sum(kinds.values())
     rows = [
         ("images from", str(exported.image_dir)),
-        ("shards", f"{len(exported.receipts):,} ({exported.rendered:,} rendered, {len(exported.receipts) - exported.rendered:,} whole already)"),
+        (
+            "shards",
+            f"{len(exported.receipts):,} ({exported.rendered:,} rendered, "
+            f"{len(exported.receipts) - exported.rendered:,} whole already)",
+        ),
         *((f"{kind} chips", f"{number:,}") for kind, number in kinds.items()),
         ("bytes", f"{human_bytes(size)} ({human_bytes(size / max(samples, 1))} per chip)"),
     ]
     faults = exported.faults
     if faults:
-        rows.append(("images lost", f"{len({f.image_id for _, f in faults}):,} with {sum(f.chips for _, f in faults):,} chips (listed in {workdir.shards / 'errors.parquet'})"))
+        rows.append(
+            (
+                "images lost",
+                f"{len({f.image_id for _, f in faults}):,} with {sum(f.chips for _, f in faults):,} chips "
+                f"(listed in {workdir.shards / 'errors.parquet'})",
+            )
+        )
         rows += [("", f"{fault.file_name}: {fault.error}") for _, fault in faults[:5]]
     rows.append(("time", human_seconds(seconds)))
     print_summary(f"Shards in {workdir.shards}", rows)
@@ -104,4 +138,6 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
         ],
     )
     if checked.faults:
-        raise ShardError(f"{len(checked.faults)} faults in {workdir.shards}; run `chipper export-shards` to repair those shards")
+        raise ShardError(
+            f"{len(checked.faults)} faults in {workdir.shards}; run `chipper export-shards` to repair those shards"
+        )

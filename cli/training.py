@@ -29,15 +29,36 @@ _LOG_SECONDS = 5.0
     metavar="[DIR]",
     help="Train on shards, in DIR or else in WORKDIR/shards.",
 )
-@click.option("--model", default="resnet50", show_default=True, type=click.Choice(["resnet50", "resnet101", "mobilenet_v2", "tiny"]), help="Backbone; tiny is for CPUs.")
-@click.option("--weights", default="auto", show_default=True, help='Backbone weights: a torchvision state dict, "none", or "auto" for ImageNet ones where they can be had.')
-@click.option("--name", default=None, help="Name of the run, under WORKDIR/runs.  [default: detector, or rpn with --rpn-only]")
-@click.option("--rpn-only", is_flag=True, help="Train the proposal network alone: the short schedule before mine-negatives.")
-@click.option("--epochs", type=int, default=None, help="Epochs.  [default: as many as build-positives wrote, 2 with --rpn-only]")
+@click.option(
+    "--model",
+    default="resnet50",
+    show_default=True,
+    type=click.Choice(["resnet50", "resnet101", "mobilenet_v2", "tiny"]),
+    help="Backbone; tiny is for CPUs.",
+)
+@click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    help='Backbone weights: a torchvision state dict, "none", or "auto" for ImageNet ones where they can be had.',
+)
+@click.option(
+    "--name", default=None, help="Name of the run, under WORKDIR/runs.  [default: detector, or rpn with --rpn-only]"
+)
+@click.option(
+    "--rpn-only", is_flag=True, help="Train the proposal network alone: the short schedule before mine-negatives."
+)
+@click.option(
+    "--epochs", type=int, default=None, help="Epochs.  [default: as many as build-positives wrote, 2 with --rpn-only]"
+)
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Chips in a step, in each process.")
 @click.option("--max-steps", type=int, default=None, help="End after so many steps; the schedule is fitted to them.")
-@click.option("--lr", type=float, default=None, help="Learning rate for the global batch.  [default: the model's, scaled]")
-@click.option("--workers", type=int, default=None, help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]")
+@click.option(
+    "--lr", type=float, default=None, help="Learning rate for the global batch.  [default: the model's, scaled]"
+)
+@click.option(
+    "--workers", type=int, default=None, help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]"
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, flips and samples.")
 @device_option
@@ -64,8 +85,17 @@ def train(workdir: Workdir, shards: Path, name: str | None, rpn_only: bool, epoc
     rows = [("steps", f"{result.step:,} of {result.total_steps:,}")]
     if reporter.last is not None:
         rows += [("loss", f"{reporter.last.loss:.4f} (the first {reporter.first_loss:.4f})")]
-        rows += [("chips per second", f"{reporter.last.chips_per_s:.1f}, {reporter.last.data_wait:.0%} of the time waiting for data")]
-    rows += [("checkpoint", str(result.checkpoint)), ("metrics", str(run_dir / "metrics.jsonl")), ("time", human_seconds(time.perf_counter() - started))]
+        rows += [
+            (
+                "chips per second",
+                f"{reporter.last.chips_per_s:.1f}, {reporter.last.data_wait:.0%} of the time waiting for data",
+            )
+        ]
+    rows += [
+        ("checkpoint", str(result.checkpoint)),
+        ("metrics", str(run_dir / "metrics.jsonl")),
+        ("time", human_seconds(time.perf_counter() - started)),
+    ]
     print_summary(f"Training run {run_dir}", rows)
 
 

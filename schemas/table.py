@@ -12,7 +12,7 @@ FORMAT_VERSION = "1.0"
 _TABLE, _VERSION, _BELONGS = b"chipper.table", b"chipper.format", b"chipper.belongs_to"
 
 
-class SchemaMismatch(Exception):
+class SchemaMismatch(Exception):  # noqa: N818, it tells a fact; callers turn it into their own error
     """The file is not the table that was asked for; the message says in which way."""
 
 

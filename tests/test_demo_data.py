@@ -13,24 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
-from chipper.demo_data import (
-    BACKGROUND_LUMA,
-    CATEGORIES,
-    CONTRAST,
-    CYCLE,
-    GRAIN,
-    LUMA,
-    SCENES,
-    SHAPES,
-    SPLITS,
-    VISIBLE,
-    DemoOptions,
-    annotate,
-    draw_background,
-    draw_demo,
-    draw_image,
-    run_lengths,
-)
+from chipper.demo_data import CYCLE, SPLITS, DemoOptions, annotate, draw_demo, draw_image, run_lengths
+from chipper.demo_scenes import BACKGROUND_LUMA, CONTRAST, GRAIN, LUMA, SCENES, VISIBLE, draw_background
+from chipper.demo_shapes import CATEGORIES, SHAPES
 from chipper.errors import OptionError, StorageError
 
 OPTIONS = DemoOptions(train_images=32, val_images=16)

@@ -21,9 +21,13 @@ from chipper.negatives import Proposals
 from chipper.progress import Monitor
 from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
 
-PUBLISHED_RANGES = (ValidRange(75), ValidRange(32, 180), ValidRange(0, 90))
-"""Valid ranges of the published code at inference, for its training ranges 120:, 32:150 and :80: wider, so that an object
-near a bound is found by both neighbours."""
+PUBLISHED_RANGES = {
+    ValidRange(120): ValidRange(75),
+    ValidRange(32, 150): ValidRange(32, 180),
+    ValidRange(0, 80): ValidRange(0, 90),
+}
+"""The published code's valid ranges at training and at inference: wider there, so that an object near a bound is found by
+both neighbours."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,18 @@ class Pyramid:
         if valid_ranges:
             return cls(chosen, parse_valid_ranges(valid_ranges, chosen))
         if len(chosen) != len(trained.scales):
-            raise OptionError(f"--scales names {len(chosen)} scales, the run has {len(trained.scales)}; give --valid-ranges too")
+            raise OptionError(
+                f"--scales names {len(chosen)} scales, the run has {len(trained.scales)}; give --valid-ranges too"
+            )
         return cls(chosen, tuple(map(_widened, trained.valid_ranges)))
 
 
 def _widened(trained: ValidRange) -> ValidRange:
-    published = {ValidRange(120): PUBLISHED_RANGES[0], ValidRange(32, 150): PUBLISHED_RANGES[1], ValidRange(0, 80): PUBLISHED_RANGES[2]}
-    # for other ranges: the published 120 -> 75 below and 150 -> 180 above
+    """The range at inference for one of training; for a range that the published code has not, by its own proportions."""
+    if trained in PUBLISHED_RANGES:
+        return PUBLISHED_RANGES[trained]
     low = trained.low * (75 / 120) if np.isinf(trained.high) else trained.low
-    return published.get(trained, ValidRange(low, trained.high * (180 / 150)))
+    return ValidRange(low, trained.high * (180 / 150))
 
 
 def predict(
@@ -65,10 +72,17 @@ def predict(
         for image_id, pixels in _pixels(images, image_dir, monitor):
             factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
             found = merge_detections(detect_image(model, pixels, factors, ranges, where, score_floor))
-            for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True):
+            for box, score, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            ):
                 xywh = [round(v, 3) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
                 results.append(
-                    {"image_id": image_id, "category_id": category_ids[label - 1], "bbox": xywh, "score": round(score, 5)}
+                    {
+                        "image_id": image_id,
+                        "category_id": category_ids[label - 1],
+                        "bbox": xywh,
+                        "score": round(score, 5),
+                    }
                 )
             advance(1)
     return results
@@ -107,5 +121,3 @@ def _pixels(images: Images, image_dir: Path, monitor: Monitor) -> Iterator[tuple
                 raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
             continue
         yield int(images.image_id[k]), np.asarray(source.pixels)
-
-

@@ -122,6 +122,8 @@ def read_config(run_dir: Path) -> RunConfig:
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunConfig)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist: no training run lies there; train first, or give --run") from None
+        raise CheckpointError(
+            f"{path} does not exist: no training run lies there; train first, or give --run"
+        ) from None
     except (msgspec.DecodeError, OSError) as error:
         raise CheckpointError(f"{path} cannot be used ({error}); train again under another --name") from None

@@ -1,0 +1,179 @@
+"""The demo: a drawn data set through the whole chain, from annotations to a trained and evaluated detector."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chipper.build import build_positives
+from chipper.coco import read_images
+from chipper.demo_data import DemoOptions, draw_demo
+from chipper.detection.predict import Pyramid, predict, propose
+from chipper.detection.training import TrainRequest, train_workdir
+from chipper.drawing import draw_detections
+from chipper.errors import OptionError
+from chipper.evaluation import Evaluation, evaluate
+from chipper.export import Exported, export_shards
+from chipper.files import atomic, write_json
+from chipper.images import open_source
+from chipper.mine import mine_workdir
+from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
+from chipper.preview import preview
+from chipper.progress import Monitor
+from chipper.proposals import write_pickle
+from chipper.workdir import Dataset, Workdir
+from chipper.workers import Workers
+
+MARKER = "demo.json"
+SHOWN_SCORE = 0.5  # detections drawn in the pictures
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Sizes that fit six minutes on two CPU cores; everything else is as in a real run."""
+
+    data: DemoOptions = field(default_factory=DemoOptions)
+    # chips of 256 px, so half the long side and about half the factors of the defaults for 512
+    scales: str = "256,0.833,2"
+    chip_size: int = 256
+    batch_size: int = 8
+    rpn_steps: int = 80
+    steps: int = 420
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo came to."""
+
+    dataset: Dataset
+    exported: Exported
+    evaluation: Evaluation
+    seconds: dict[str, float]  # of each stage
+
+
+def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResult:
+    """Run the whole chain in ``folder``, which is emptied if an earlier demo made it.
+
+    Raises:
+        OptionError: the folder holds something else.
+    """
+    _claim(folder)
+    clock = _Clock(monitor)
+    train_json, val_json = folder / "train" / "coco.json", folder / "val" / "coco.json"
+    workdir, workers = Workdir(folder / "chips"), Workers()
+
+    with clock.stage("drawing images"):
+        draw_demo(folder, settings.data)
+    with clock.stage("build-positives"):
+        options = PositiveOptions.parse(settings.scales, chip_size=settings.chip_size, seed=settings.seed)
+        build_positives(train_json, workdir, options, None, True, workers, monitor)
+    with clock.stage("export-shards, positives"):
+        export_shards(workdir, ExportOptions(chips_per_shard=200), None, workers, monitor)
+    with clock.stage("train --rpn-only"):
+        rpn = workdir.runs / "rpn"
+        train_workdir(workdir, _request(rpn, workdir, settings, rpn_only=True), _reporter(monitor))
+    with clock.stage("propose"):
+        images = read_images(train_json)
+        found = propose(rpn, images, train_json.parent / "images", Pyramid.of(rpn, None, None), "cpu", 300, monitor)
+        write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
+    with clock.stage("mine-negatives"):
+        dataset = mine_workdir(workdir, folder / "rpn.pkl", NegativeOptions(), workers, monitor)
+    with clock.stage("export-shards, negatives"):
+        exported = export_shards(workdir, ExportOptions(chips_per_shard=200), None, workers, monitor)
+    with clock.stage("train"):
+        run = workdir.runs / "detector"
+        train_workdir(workdir, _request(run, workdir, settings, rpn_only=False), _reporter(monitor))
+    with clock.stage("predict"):
+        images = read_images(val_json)
+        results = predict(run, images, val_json.parent / "images", Pyramid.of(run, None, None), "cpu", 0.01, monitor)
+        write_json(folder / "detections.json", results)
+    with clock.stage("evaluate"):
+        evaluation = evaluate(val_json, folder / "detections.json")
+    with clock.stage("pictures"):
+        preview(workdir, [], 12, folder / "preview", None, monitor)
+        _draw_results(val_json, results, dataset, folder / "detections")
+    write_json(
+        folder / MARKER,
+        {
+            "settings": asdict(settings),
+            "evaluation": asdict(evaluation),
+            "counts": dataset.counts,
+            "seconds": clock.seconds,
+        },
+    )
+    return DemoResult(dataset, exported, evaluation, clock.seconds)
+
+
+def _claim(folder: Path) -> None:
+    """Make ``folder`` an empty one that is the demo's; the marker is there from the first moment."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
+        shutil.rmtree(folder)
+    write_json(folder / MARKER, {})
+
+
+def _request(run: Path, workdir: Workdir, settings: DemoSettings, rpn_only: bool) -> TrainRequest:
+    return TrainRequest(
+        run_dir=run,
+        shards=workdir.shards,
+        model="tiny",
+        weights="none",
+        epochs=1000,  # the steps end it
+        batch_size=settings.batch_size,
+        max_steps=settings.rpn_steps if rpn_only else settings.steps,
+        rpn_only=rpn_only,
+        seed=settings.seed,
+        device="cpu",
+    )
+
+
+class _Clock:
+    """Names each stage when it begins and keeps its seconds."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.seconds: dict[str, float] = {}
+        self._monitor = monitor
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._monitor.note(f"--- {name}")
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+
+
+def _reporter(monitor: Monitor) -> Any:
+    def report(step: Any) -> None:
+        if step.step % 20 == 0 or step.step == step.total_steps:
+            monitor.note(
+                f"step {step.step} of {step.total_steps}: loss {step.loss:.3f}, {step.chips_per_s:.1f} chips/s"
+            )
+
+    return report
+
+
+def _draw_results(coco: Path, results: list[dict[str, Any]], dataset: Dataset, out: Path) -> None:
+    """A picture of each validation image with the detections that are likely."""
+    names = {category.id: category.name for category in dataset.categories}
+    by_image = defaultdict(list)
+    for result in results:
+        if result["score"] >= SHOWN_SCORE:
+            by_image[result["image_id"]].append(result)
+    images = read_images(coco)
+    for k in range(len(images)):
+        source = open_source(
+            coco.parent / "images" / str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
+        )
+        found = by_image[int(images.image_id[k])]
+        texts = [f"{names[r['category_id']]} {r['score']:.2f}" for r in found]
+        picture = draw_detections(source.pixels, [r["bbox"] for r in found], texts)
+        with atomic(out / f"{Path(str(images.file_name[k])).stem}.jpg") as file:
+            picture.save(file, "JPEG", quality=90)

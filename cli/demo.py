@@ -1,0 +1,56 @@
+"""chipper demo."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="chipper-demo",
+    show_default=True,
+    help="Folder to fill; an earlier demo in it is replaced.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawing and the training.")
+def demo(out: Path, seed: int) -> None:
+    """Run the whole chain on drawn images, in a few minutes on a CPU.
+
+    \b
+    Example: chipper demo
+    """
+    from chipper.demo_data import DemoOptions
+    from chipper.detection.demo import DemoSettings, run_demo
+
+    started = time.perf_counter()
+    result = run_demo(out, DemoSettings(data=DemoOptions(seed=seed), seed=seed), ConsoleMonitor())
+    chips = result.dataset.counts["positive_chips"]
+    assert result.dataset.negatives is not None
+    negatives = result.dataset.negatives.counts["negative_chips"]
+    numbers = result.evaluation.numbers
+    print_summary(
+        f"Demo in {out}",
+        [
+            ("positive chips", ", ".join(f"{n} at scale {s}" for s, n in chips.items())),
+            ("negative chips", ", ".join(f"{n} at scale {s}" for s, n in negatives.items())),
+            (
+                "AP",
+                f"{numbers['AP']:.3f} (AP50 {numbers['AP50']:.3f}; "
+                f"small {numbers['APs']:.3f}, medium {numbers['APm']:.3f}, large {numbers['APl']:.3f})",
+            ),
+            ("AP by class", ", ".join(f"{name} {ap:.3f}" for name, ap in result.evaluation.per_class.items())),
+            ("time by stage", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())),
+            (
+                "look at",
+                f"{out / 'preview'} (chips on images), {out / 'detections'} (what was found), "
+                f"{out / 'chips'} (manifests, shards, runs)",
+            ),
+            ("time", human_seconds(time.perf_counter() - started)),
+        ],
+    )
