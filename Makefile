@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PILLOW_SIMD := pillow-simd==12.1.1.post0
 PILLOW := pillow==13.0.0
 
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint types bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot create a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "[setup 2/4] installing the packages of requirements.lock (torch with its GPU libraries is most of it: about 5 GB, minutes)"
 	@$(PIP) install --no-deps -r requirements.lock
-	@echo "[setup 3/4] building pillow-simd, the fast image library (about 75 s)"
+	@echo "[setup 3/4] building pillow-simd, the fast image library (about a minute)"
 	@$(PIP) uninstall --yes pillow pillow-simd 2>/dev/null; \
 	$(PIP) install --no-deps $(PILLOW_SIMD) 2>$(VENV)/pillow-simd.log || { \
 	  echo "pillow-simd could not be built ($(VENV)/pillow-simd.log): going on with Pillow, slower. To have it: apt-get install gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev, then make clean setup"; \
@@ -42,10 +42,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-lint: setup
+lint: setup types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# mypy does not follow the package-dir mapping of pyproject.toml, so it gets the tree as it is installed
+
+# mypy does not follow the package-dir mapping of pyproject.toml, so it gets the tree as it is installed
+types: setup
 	@rm -rf build/types && mkdir -p build/types/chipper
 	@ln -s $(CURDIR)/chipper/* $(CURDIR)/cli $(CURDIR)/schemas build/types/chipper/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p chipper

@@ -25,6 +25,13 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes(*arguments: Any) -> bytes:
+    # and b"" as the call bytes()
+    if arguments:
+        raise pickle.UnpicklingError("a call of bytes with arguments")
+    return b""
+
+
 def _plain_dtype(*arguments: Any) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(*arguments)
     if dtype.hasobject:
@@ -39,6 +46,7 @@ class _Unpickler(pickle.Unpickler):
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): _plain_dtype,
             ("_codecs", "encode"): _encode,
+            ("__builtin__", "bytes"): _no_bytes,
             ("collections", "OrderedDict"): dict,
         }
         allowed |= {(m, "_reconstruct"): multiarray._reconstruct for m in _NUMPY_MODULES}

@@ -1,0 +1,144 @@
+"""The loader: every chip of the epoch, in its order, the same for any number of workers and processes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chipper.build import build_positives
+from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
+from chipper.demo_data import DemoOptions, draw_demo
+from chipper.detection.loader import ChipLoader, LoaderOptions, rank_batches
+from chipper.errors import ShardError
+from chipper.export import export_shards
+from chipper.mine import mine_workdir
+from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
+from chipper.progress import Monitor
+from chipper.workdir import Workdir
+from chipper.workers import Workers
+
+ONE = Workers(1)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Workdir:
+    folder = tmp_path_factory.mktemp("loader")
+    draw_demo(folder, DemoOptions(train_images=8, val_images=0))
+    workdir = Workdir(folder / "chips")
+    options = PositiveOptions.parse("256,0.833,2", chip_size=256)
+    build_positives(folder / "train" / "coco.json", workdir, options, None, False, ONE, Monitor())
+    export_shards(workdir, ExportOptions(chips_per_shard=20), None, ONE, Monitor())
+    return workdir
+
+
+def ids(loader: ChipLoader, epoch: int = 0, start: int = 0) -> list[int]:
+    return [int(chip) for batch in loader(epoch, start) for chip in batch.chip_ids]
+
+
+def test_chips_come_in_the_order_of_the_epoch(workdir: Workdir) -> None:
+    expected = workdir.epoch(workdir.dataset(), 1).tolist()
+    found = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)), epoch=1)
+    assert found[: len(expected)] == expected
+    assert found[len(expected) :] == expected[: len(found) - len(expected)]  # the last batch is filled from the start
+
+
+def test_workers_do_not_change_the_order(workdir: Workdir) -> None:
+    alone = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)))
+    helped = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=2)))
+    assert helped == alone
+
+
+def test_a_start_in_the_middle_goes_on_where_it_was(workdir: Workdir) -> None:
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))
+    assert ids(loader, start=12) == ids(loader)[12:]
+
+
+def test_processes_share_each_global_batch(workdir: Workdir) -> None:
+    whole = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)))
+    shares = [
+        ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=2, rank=rank, world=2))) for rank in range(2)
+    ]
+    assert len(shares[0]) == len(shares[1])
+    joined = [chip for k in range(0, len(shares[0]), 2) for share in shares for chip in share[k : k + 2]]
+    assert joined == whole
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 4), st.integers(0, 12))
+def test_every_process_has_equal_batches_and_no_chip_is_left_out(chips: int, size: int, world: int, done: int) -> None:
+    start = min(done * size * world, chips // (size * world) * size * world)
+    shares = [list(rank_batches(chips, start, size, rank, world)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    assert all(len(batch) == size for share in shares for batch in share)
+    seen = {position for share in shares for batch in share for position in batch}
+    assert seen >= set(range(start, chips))
+    assert all(0 <= position < chips for position in seen)
+
+
+def test_boxes_are_those_of_the_manifest(workdir: Workdir) -> None:
+    dataset = workdir.dataset()
+    labels = workdir.labels(dataset, 0, "positive")
+    categories = {category.id: k + 1 for k, category in enumerate(dataset.categories)}
+    for batch in ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))(0):
+        for k, chip in enumerate(batch.chip_ids.tolist()):
+            mine = labels[labels.chip_id == chip]
+            n = len(mine)
+            np.testing.assert_allclose(batch.boxes[k, :n].numpy(), mine.box, atol=1e-3)
+            assert batch.labels[k, :n].tolist() == [categories[c] for c in mine.category_id.tolist()]
+            assert batch.valid[k, :n].tolist() == mine.valid.tolist()
+            assert batch.ignore[k, :n].tolist() == mine.ignore.tolist()
+            assert not batch.labels[k, n:].any()
+    assert batch.images.shape[1:] == (3, 256, 256)
+
+
+def test_a_damaged_sample_is_named(workdir: Workdir, tmp_path: Path) -> None:
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=1))
+    path = sorted(workdir.shards.glob("*.tar"))[0]
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:600] + bytes([whole[600] ^ 255]) + whole[601:])
+        with pytest.raises(ShardError, match=path.name):
+            ids(loader)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_missing_shard_is_named_before_training(workdir: Workdir) -> None:
+    path = sorted(workdir.shards.glob("*.tar"))[0]
+    hidden = path.rename(path.with_suffix(".hidden"))
+    try:
+        with pytest.raises(ShardError, match=path.name):
+            ChipLoader(workdir, workdir.shards, LoaderOptions())
+    finally:
+        hidden.rename(path)
+
+
+def test_shards_of_other_epochs_are_refused(workdir: Workdir, tmp_path: Path) -> None:
+    path = workdir.shards / "dataset.json"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(msgspec.json.encode(msgspec.json.decode(whole) | {"id": "another"}))
+        with pytest.raises(ShardError, match="export-shards"):
+            ChipLoader(workdir, workdir.shards, LoaderOptions())
+    finally:
+        path.write_bytes(whole)
+
+
+def test_epochs_without_their_negatives_in_shards_are_refused(workdir: Workdir, tmp_path: Path) -> None:
+    dataset = workdir.dataset()
+    everywhere = {
+        int(i): np.array([[x, y, x + 40, y + 40, 0.5] for x in range(0, 600, 15) for y in range(0, 440, 15)])
+        for i in workdir.all_images(dataset).image_id
+    }
+    (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(everywhere, protocol=2))
+    mine_workdir(workdir, tmp_path / "rpn.pkl", NegativeOptions(), ONE, Monitor())
+    with pytest.raises(ShardError, match="export-shards"):
+        ChipLoader(workdir, workdir.shards, LoaderOptions())
+    export_shards(workdir, ExportOptions(chips_per_shard=20), None, ONE, Monitor())
+    found = np.array(ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))))
+    assert (found % CHIPS_PER_IMAGE >= FIRST_NEGATIVE).any()
