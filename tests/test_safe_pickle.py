@@ -71,9 +71,9 @@ def test_python_2_list() -> None:
 
 
 def test_python_2_dict_with_byte_string_keys() -> None:
-    loaded = load(b"\x80\x02}U\x02\xe942" + PYTHON_2_ARRAY + b"s.", "rpn.pkl")
-    assert list(loaded) == ["é4"] or list(loaded) == ["é42"[:2]]
-    np.testing.assert_array_equal(np.asarray(loaded["é4"]) if "é4" in loaded else [], [[1, 2, 3, 4, 0.5]])
+    loaded = load(b"\x80\x02}U\x03\xe942" + PYTHON_2_ARRAY + b"s.", "rpn.pkl")
+    assert list(loaded) == ["é42"]
+    np.testing.assert_array_equal(np.asarray(loaded["é42"]), [[1, 2, 3, 4, 0.5]])
 
 
 # --- refused, and not run ---
@@ -105,7 +105,7 @@ def malicious(marker: Path) -> dict[str, bytes]:
         "exec": pickle.dumps(Call(exec, code)),
         "subprocess": pickle.dumps(Call(subprocess.call, ["touch", str(marker)])),
         "importlib": pickle.dumps(Call(importlib.import_module, "antigravity")),
-        "getattr": pickle.dumps(Call(getattr, os, "system") if False else Call(getattr, "", "join")),
+        "getattr": pickle.dumps(Call(getattr, "", "join")),
         "nested in an array's arguments": pickle.dumps([np.zeros(2), {"x": [(touched,)]}]),
         "as a key": pickle.dumps([(touched, 1)]),
         "object array": pickle.dumps(np.array([1, touched], object)),

@@ -1,0 +1,197 @@
+"""Feature maps: an image in, one map at one stride out.
+
+Batch norm is trained, which SNIPER's many chips to a batch allow. With pretrained weights the first convolution and
+the first stage are frozen, their batch norms included; from scratch nothing is.
+"""
+
+from __future__ import annotations
+
+import logging
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import Conv2dNormActivation
+
+from chipper.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+TIMEOUT = 5.0  # seconds to find out whether torchvision's weights can be fetched
+REDUCED = 256  # channels that the RPN and the box head share
+
+
+class Backbone(nn.Module):
+    """Maps (B, 3, H, W), normalised, to (B, ``out_channels``, ceil(H / stride), ceil(W / stride)).
+
+    ``body`` is what pretrained weights fill, ``stem`` the modules of it that are frozen once they have.
+    """
+
+    body: Any  # an nn.Module; its parts differ from net to net
+
+    def __init__(self, body: nn.Module, stem: list[nn.Module], out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.body, self.out_channels, self.stride = body, out_channels, stride
+        self._stem = stem  # a list, so that no module is registered twice
+        self.stem_frozen = False
+
+    def freeze_stem(self, frozen: bool) -> None:
+        """Freeze or thaw the first convolution and the first stage, weights and batch norm."""
+        self.stem_frozen = frozen
+        for module in self._stem:
+            module.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As usual, but frozen batch norms keep the statistics they came with."""
+        super().train(mode)
+        for module in self._stem:
+            module.train(mode and not self.stem_frozen)
+        return self
+
+
+class ResNetBackbone(Backbone):
+    """ResNet with conv5 dilated to stride 16; conv4 and conv5 side by side, reduced to 256 channels."""
+
+    def __init__(self, depth: str) -> None:
+        net = getattr(torchvision.models, depth)(weights=None, replace_stride_with_dilation=[False, False, True])
+        net.avgpool, net.fc = nn.Identity(), nn.Identity()
+        super().__init__(net, [net.conv1, net.bn1, net.layer1], REDUCED, stride=16)
+        self.reduce = Conv2dNormActivation(1024 + 2048, REDUCED, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """conv4 beside conv5, reduced: (B, 256, h, w)."""
+        net = self.body
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        conv4 = net.layer3(net.layer2(net.layer1(x)))  # (B, 1024, h, w)
+        conv5 = net.layer4(conv4)  # (B, 2048, h, w)
+        out: Tensor = self.reduce(torch.cat((conv4, conv5), dim=1))
+        return out
+
+
+class MobileNetBackbone(Backbone):
+    """MobileNetV2's last map, stride 32, reduced to 256 channels."""
+
+    def __init__(self) -> None:
+        net = torchvision.models.mobilenet_v2(weights=None)
+        net.classifier = nn.Identity()
+        super().__init__(net, [net.features[0], net.features[1]], REDUCED, stride=32)
+        self.reduce = Conv2dNormActivation(1280, REDUCED, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last map, reduced: (B, 256, h, w)."""
+        out: Tensor = self.reduce(self.body.features(x))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside an identity, ResNet's basic block at one width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = Conv2dNormActivation(width, width, kernel_size=3)
+        self.second = Conv2dNormActivation(width, width, kernel_size=3, activation_layer=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features plus their correction, same shape."""
+        return functional.relu(x + self.second(self.first(x)))
+
+
+class TinyBackbone(Backbone):
+    """A narrow net that learns from scratch on a CPU in minutes; stride 8, ``widths[-1]`` channels.
+
+    Five halvings, so that a cell sees most of a 256 px chip, then two steps up by addition, so that small objects keep
+    their place: the map is as fine as the published one is for chips of 512 px.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (16, 24, 48, 64, 96), out_channels: int = 64) -> None:
+        down = nn.ModuleList()
+        for i, (before, after) in enumerate(zip((3, *widths), widths, strict=False)):
+            step = Conv2dNormActivation(before, after, kernel_size=3, stride=2)
+            down.append(nn.Sequential(step, ResidualBlock(after)) if i >= 2 else step)
+        super().__init__(down, [], out_channels, stride=8)
+        self.lateral = nn.ModuleList(nn.Conv2d(width, out_channels, kernel_size=1) for width in widths[2:])
+        self.smooth = Conv2dNormActivation(out_channels, out_channels, kernel_size=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The map at stride 8: (B, c, h, w)."""
+        maps = []
+        for step in self.body:
+            x = step(x)
+            maps.append(x)
+        out: Tensor = self.lateral[-1](maps[-1])
+        for lateral, finer in zip(reversed(self.lateral[:-1]), reversed(maps[2:-1]), strict=True):
+            out = lateral(finer) + functional.interpolate(out, size=finer.shape[2:], mode="nearest")
+        out = self.smooth(out)
+        return out
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "resnet50": lambda: ResNetBackbone("resnet50"),
+    "resnet101": lambda: ResNetBackbone("resnet101"),
+    "mobilenet_v2": MobileNetBackbone,
+    "tiny": TinyBackbone,
+}
+PUBLISHED_WEIGHTS = {
+    "resnet50": torchvision.models.ResNet50_Weights.IMAGENET1K_V2,
+    "resnet101": torchvision.models.ResNet101_Weights.IMAGENET1K_V2,
+    "mobilenet_v2": torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V2,
+}
+
+
+def load_pretrained(backbone: Backbone, name: str, weights: str | Path | None) -> bool:
+    """Fill ``backbone.body`` and freeze its stem; False if it stays as initialised.
+
+    ``weights``: None or 'none' for scratch; 'auto' for torchvision's ImageNet weights, from its cache or the network,
+    and scratch with a line in the log when neither has them; or a path to a torchvision state dict, where a file that
+    does not fit raises CheckpointError.
+    """
+    if weights is None or str(weights) == "none":
+        return False
+    state = published_state(name) if str(weights) == "auto" else file_state(Path(weights))
+    if state is None:
+        return False
+    wanted = backbone.body.state_dict()
+    missing = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
+    if missing:
+        raise CheckpointError(
+            f"{weights} does not fit the backbone {name}: {len(missing)} of its {len(wanted)} tensors are missing or "
+            f"of another shape, such as {missing[0]}; give a torchvision state dict of {name}, 'auto' or 'none'"
+        )
+    backbone.body.load_state_dict({key: state[key] for key in wanted})
+    backbone.freeze_stem(True)
+    return True
+
+
+def published_state(name: str) -> dict[str, Any] | None:
+    """ImageNet weights that torchvision publishes for a backbone, or None with a line in the log."""
+    if name not in PUBLISHED_WEIGHTS:
+        log.info("%s has no published weights: it starts from scratch", name)
+        return None
+    weights = PUBLISHED_WEIGHTS[name]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    try:
+        if not cached.exists():
+            request = urllib.request.Request(weights.url, method="HEAD")
+            urllib.request.urlopen(request, timeout=TIMEOUT).close()
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no network, a refusing server, no room in the cache, a bad download
+        log.warning("no ImageNet weights for %s (%s; wanted at %s): it starts from scratch", name, error, cached)
+        return None
+
+
+def file_state(path: Path) -> dict[str, Any]:
+    """The state dict in a file; only tensors and plain containers are read."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"no file {path}: give a torchvision state dict, 'auto' or 'none'") from None
+    except Exception as error:  # torch.load raises many kinds for a file that is not its own
+        raise CheckpointError(f"{path} is not a torchvision state dict ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} is not a torchvision state dict: it holds something other than named tensors")
+    return state

@@ -1,0 +1,182 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, and that inference needs to know.
+
+A file is written to a temporary name in its folder, synced and renamed, and the one before it is kept, so a crash at
+any moment leaves a whole checkpoint. Files hold tensors and plain containers alone and are read with
+``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chipper.detection.model import MODELS, Detector, build_model
+from chipper.errors import CheckpointError, StorageError
+
+FORMAT = 1
+KEEP = 2
+NAME = re.compile(r"checkpoint-(\d{8})\.pt")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint is of; two that differ cannot continue one another."""
+
+    model: str
+    class_ids: tuple[int, ...]  # the data set's category ids, in the order of labels 1..C
+    class_names: tuple[str, ...]
+    chip_size: int
+    stride: int  # of the anchors
+
+    @staticmethod
+    def of(model: Detector, class_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Identity:
+        """The identity of ``model`` trained on these classes."""
+        return Identity(model.spec.name, tuple(class_ids), tuple(class_names), model.chip_size, model.spec.stride)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: steps done in all, the epoch it is in and the chips of that epoch's list already used."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a checkpoint file holds; state dicts and generators' states as torch gives them."""
+
+    identity: Identity
+    progress: Progress
+    rpn_only: bool  # the box head is as initialised
+    stem_frozen: bool
+    schedule: dict[str, float]  # lr and total_steps that led here
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    rng: dict[str, Any]
+
+
+def rng_states() -> dict[str, Any]:
+    """Python's and torch's global generators; chipper's own choices are seeded by what they are for."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def restore_rng(states: dict[str, Any]) -> None:
+    """Set the generators to what `rng_states` gave."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write ``checkpoint-<step>.pt`` and remove all older ones but one. Raises StorageError and changes nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"checkpoint-{checkpoint.progress.step:08d}.pt"
+    temporary = path.with_suffix(f".tmp{os.getpid()}")
+    content = {"format": FORMAT, **vars(checkpoint)}
+    content |= {"identity": asdict(checkpoint.identity), "progress": asdict(checkpoint.progress)}
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write the checkpoint {path}: {error}") from error
+    for old in checkpoints(folder)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder, oldest first."""
+    return sorted(path for path in folder.glob("checkpoint-*.pt") if NAME.fullmatch(path.name))
+
+
+def find_checkpoint(path: Path) -> Path:
+    """``path`` itself, or the newest checkpoint where it is a run's folder. Raises CheckpointError."""
+    if path.is_dir():
+        found = checkpoints(path)
+        if not found:
+            raise CheckpointError(f"no checkpoint in {path}: train first, or name another run")
+        return found[-1]
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint {path}")
+    return path
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, or the newest of a run's folder, to the CPU. Raises CheckpointError."""
+    path = find_checkpoint(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a file that is damaged or not its own
+        others = [other.name for other in checkpoints(path.parent) if other != path]
+        cure = f"; {others[-1]} beside it is older" if others else ""
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({type(error).__name__}){cure}") from error
+    if not isinstance(content, dict) or "identity" not in content:
+        raise CheckpointError(f"{path} is no checkpoint of chipper: a state dict of torchvision goes to --weights")
+    if content.pop("format", None) != FORMAT:
+        raise CheckpointError(f"{path} has another format than this version of chipper reads ({FORMAT})")
+    identity = content.pop("identity")
+    identity |= {"class_ids": tuple(identity["class_ids"]), "class_names": tuple(identity["class_names"])}
+    return Checkpoint(identity=Identity(**identity), progress=Progress(**content.pop("progress")), **content)
+
+
+def require_same(found: Identity, wanted: Identity, path: Path) -> None:
+    """Raise CheckpointError, naming both, where a checkpoint is of another model or class set."""
+    for what, have, want in (
+        ("the model of the checkpoint is", found.model, wanted.model),
+        ("the classes of the checkpoint are", _classes(found), _classes(wanted)),
+        ("the chip size of the checkpoint is", found.chip_size, wanted.chip_size),
+        ("the anchors' stride of the checkpoint is", found.stride, wanted.stride),
+    ):
+        if have != want:
+            raise CheckpointError(f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}")
+
+
+def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detector, Checkpoint]:
+    """The detector of a checkpoint, or of a run's newest, ready for inference. Raises CheckpointError."""
+    path = find_checkpoint(path)
+    checkpoint = load_checkpoint(path)
+    identity = checkpoint.identity
+    if identity.model not in MODELS:
+        raise CheckpointError(f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}")
+    model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None)
+    load_weights(model, checkpoint, path)
+    return model.to(device).eval(), checkpoint
+
+
+def load_weights(model: Detector, checkpoint: Checkpoint, path: Path) -> None:
+    """Give ``model`` the checkpoint's weights and freeze its stem as it was then."""
+    try:
+        model.load_state_dict(checkpoint.model)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the model {checkpoint.identity.model} of this version") from error
+    model.backbone.freeze_stem(checkpoint.stem_frozen)
+
+
+def _classes(identity: Identity) -> tuple[str, ...]:
+    return tuple(f"{number} {name}" for number, name in zip(identity.class_ids, identity.class_names, strict=True))
+
+
+def _short(value: str | int | tuple[str, ...]) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return ", ".join(value[:6]) + (f", ... ({len(value)} in all)" if len(value) > 6 else "")

@@ -1,0 +1,248 @@
+"""The detector: backbone, region proposals, one box head; and the registry of its sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
+
+from chipper.detection.anchors import AnchorGrid, AnchorOptions, sizes_for_chip
+from chipper.detection.backbones import BACKBONES, load_pretrained
+from chipper.detection.batch import Batch
+from chipper.detection.targets import BACKGROUND, areas, roi_labels, rpn_labels, sample_anchors
+from chipper.errors import OptionError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R G B
+PROPOSAL_NMS = 0.7
+PROPOSALS_BEFORE_NMS, PROPOSALS = 6000, 300  # of a whole image at inference; a spec may train with fewer a chip
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One size of detector and how it likes to be trained; the defaults are SNIPER's."""
+
+    name: str
+    stride: int = 16
+    scaled_anchors: bool = False
+    head_width: int = 1024
+    roi_bins: int = 7
+    proposals_before_nms: int = PROPOSALS_BEFORE_NMS  # a chip, in training
+    proposals: int = PROPOSALS
+    optimizer: str = "sgd"
+    lr: float = 0.015  # for 16 chips; grows with the global batch
+    weight_decay: float = 1e-4
+
+
+MODELS = {
+    spec.name: spec
+    for spec in (
+        ModelSpec("resnet50"),
+        ModelSpec("resnet101"),
+        ModelSpec("mobilenet_v2", stride=32, head_width=512),
+        # From scratch on a CPU: Adam needs a few hundred steps where SGD at SNIPER's rate, meant for pretrained
+        # weights, needs thousands; stride and anchors are the published ones halved for chips of 256 px; NMS over 6000
+        # boxes would cost more than the network.
+        ModelSpec(
+            "tiny", stride=8, scaled_anchors=True, head_width=128, roi_bins=5, proposals_before_nms=400, proposals=64,
+            optimizer="adamw", lr=2e-3, weight_decay=1e-2,
+        ),
+    )
+}  # fmt: skip
+DEFAULT_MODEL = "resnet50"
+
+
+class Proposals(NamedTuple):
+    """The RPN's boxes of one image."""
+
+    boxes: Tensor  # (n, 4) x1 y1 x2 y2 in px of the image given
+    scores: Tensor  # (n,) objectness in [0, 1], falling
+
+
+class Detections(NamedTuple):
+    """The box head's boxes of one image."""
+
+    boxes: Tensor  # (n, 4) x1 y1 x2 y2 in px of the image given
+    scores: Tensor  # (n,) in [0, 1]
+    labels: Tensor  # (n,) int64, 1..C
+
+
+class Detector(nn.Module):
+    """Faster R-CNN after SNIPER: see `forward` for training, `propose` and `detect` for inference.
+
+    Images are (B, 3, H, W) uint8 RGB of any size. Boxes are regressed class-agnostically.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ModelSpec, num_classes: int, chip_size: int) -> None:
+        super().__init__()
+        self.spec, self.num_classes, self.chip_size = spec, num_classes, chip_size
+        self.backbone = BACKBONES[spec.name]()
+        channels = self.backbone.out_channels
+        self.anchors = AnchorGrid(AnchorOptions(spec.stride, sizes_for_chip(chip_size, spec.scaled_anchors)))
+        self.rpn = RPNHead(channels, self.anchors.options.per_cell)
+        self.box_head = nn.ModuleDict(
+            {
+                "layers": TwoMLPHead(channels * spec.roi_bins**2, spec.head_width),
+                "classes": nn.Linear(spec.head_width, num_classes + 1),
+                "deltas": nn.Linear(spec.head_width, 4),
+            }
+        )
+        for output, std in (("classes", 0.01), ("deltas", 0.001)):  # as Fast R-CNN starts: no class, no shift
+            weight, bias = self.box_head[output].parameters()
+            nn.init.normal_(weight, std=std)
+            nn.init.zeros_(bias)
+        self.anchor_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.roi_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))  # stds 0.1 0.1 0.2 0.2
+        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        self.counts: dict[str, Tensor] = {}  # of the last training step, for the metrics
+
+    def forward(
+        self, batch: Batch, rpn_only: bool = False, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The losses of a batch: rpn_objectness, rpn_box and, unless ``rpn_only``, roi_class, roi_box.
+
+        ``generator``, on the batch's device, draws the sampled anchors. Valid boxes join the proposals, so that the
+        box head sees objects before the RPN finds any. A chip without boxes, or with nothing but ignored anchors, adds
+        zero and no NaN.
+        """
+        features, objectness, deltas, anchors = self.rpn_outputs(batch.images)
+        real = batch.labels > 0
+        labels, matched = rpn_labels(
+            anchors, batch.boxes, real, batch.valid, batch.ignore, batch.content, batch.images.shape[-1]
+        )
+        sampled = sample_anchors(labels, generator)
+        positive = sampled & (labels == 1)
+        count = sampled.sum().clamp(min=1)
+        chip, anchor = positive.nonzero(as_tuple=True)
+        wanted = self.anchor_coder.encode_single(batch.boxes[chip, matched[chip, anchor]], anchors[anchor])
+        losses = {
+            "rpn_objectness": functional.binary_cross_entropy_with_logits(
+                objectness[sampled], positive[sampled].float(), reduction="sum"
+            )
+            / count,
+            "rpn_box": functional.smooth_l1_loss(deltas[chip, anchor], wanted, beta=1 / 9, reduction="sum") / count,
+        }
+        self.counts = {"positive_anchors": positive.sum()}
+        if not rpn_only:
+            before, limit = self.spec.proposals_before_nms, self.spec.proposals
+            found = self.proposals_of(
+                objectness.detach(), deltas.detach(), anchors, batch.images.shape[-2:], before, limit
+            )
+            losses |= self.roi_losses(features, found, batch)
+        return losses
+
+    def rpn_outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Feature map (B, c, h, w), objectness logits (B, A), box deltas (B, A, 4), anchors (A, 4); A = h * w * k."""
+        features = self.backbone((images.float() - self.mean) / self.std)
+        (logits,), (deltas,) = self.rpn([features])  # (B, k, h, w), (B, 4k, h, w)
+        chips, _, rows, columns = logits.shape
+        objectness = logits.float().permute(0, 2, 3, 1).reshape(chips, -1)
+        deltas = deltas.float().permute(0, 2, 3, 1).reshape(chips, -1, 4)
+        return features, objectness, deltas, self.anchors(rows, columns)
+
+    def proposals_of(
+        self, objectness: Tensor, deltas: Tensor, anchors: Tensor, size: torch.Size, before: int, limit: int
+    ) -> list[Proposals]:
+        """The ``limit`` best after NMS among the ``before`` best of each image, clipped to ``size`` (height, width)."""
+        scores, index = objectness.topk(min(before, objectness.shape[1]), dim=1)  # (B, before)
+        out = []
+        for image_scores, image_index, image_deltas in zip(scores, index, deltas, strict=True):
+            boxes = self.anchor_coder.decode_single(image_deltas[image_index], anchors[image_index])
+            boxes = clip_boxes_to_image(boxes, (size[0], size[1]))
+            large = remove_small_boxes(boxes, 1.0)
+            boxes, image_scores = boxes[large], image_scores[large]
+            kept = nms(boxes, image_scores, PROPOSAL_NMS)[:limit]
+            out.append(Proposals(boxes[kept], image_scores[kept].sigmoid()))
+        return out
+
+    def roi_losses(self, features: Tensor, found: list[Proposals], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy over every proposal that is not ignored, smooth L1 over the foreground; both per proposal."""
+        teaches = (batch.labels > 0) & batch.valid & ~batch.ignore & (areas(batch.boxes) >= 1)
+        rois = nn.utils.rnn.pad_sequence([proposals.boxes for proposals in found], batch_first=True)  # (B, P, 4)
+        counts = torch.tensor([len(proposals.boxes) for proposals in found], device=rois.device)
+        present = torch.arange(rois.shape[1], device=rois.device) < counts[:, None]
+        rois, present = torch.cat((rois, batch.boxes), dim=1), torch.cat((present, teaches), dim=1)
+        labels, matched = roi_labels(
+            rois, present, batch.boxes, batch.labels, batch.ignore, batch.content, batch.valid_range
+        )
+        chip, roi = (labels >= 0).nonzero(as_tuple=True)  # (R,) each
+        classes, rois, matched = labels[chip, roi], rois[chip, roi], matched[chip, roi]
+        logits, deltas = self.box_outputs(features, rois, chip)
+        foreground = classes > BACKGROUND
+        truth = batch.boxes[chip[foreground], matched[foreground]]  # (F, 4)
+        wanted = self.roi_coder.encode_single(truth, rois[foreground])
+        count = max(1, len(rois))
+        self.counts |= {
+            "foreground_rois": foreground.sum(),
+            "rois": foreground.new_tensor(len(rois), dtype=torch.int64),
+        }
+        return {
+            "roi_class": functional.cross_entropy(logits, classes, reduction="sum") / count,
+            "roi_box": functional.smooth_l1_loss(deltas[foreground], wanted, reduction="sum") / count,
+        }
+
+    def box_outputs(self, features: Tensor, rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (R, C + 1) and box deltas (R, 4) of rois (R, 4) on the images numbered ``image`` (R,)."""
+        numbered = torch.cat((image[:, None].to(rois.dtype), rois), dim=1)  # (R, 5)
+        bins, scale = self.spec.roi_bins, 1 / self.spec.stride
+        pooled = roi_align(features.float(), numbered, bins, scale, sampling_ratio=2, aligned=True)
+        hidden = self.box_head["layers"](pooled)
+        return self.box_head["classes"](hidden).float(), self.box_head["deltas"](hidden).float()
+
+    @torch.no_grad()
+    def propose(self, images: Tensor, limit: int = PROPOSALS) -> list[Proposals]:
+        """The RPN's best ``limit`` boxes of each image after NMS 0.7."""
+        _, objectness, deltas, anchors = self.rpn_outputs(images)
+        return self.proposals_of(
+            objectness, deltas, anchors, images.shape[-2:], max(limit, PROPOSALS_BEFORE_NMS), limit
+        )
+
+    @torch.no_grad()
+    def detect(self, images: Tensor, score_floor: float = 0.001, limit: int = PROPOSALS) -> list[Detections]:
+        """Every class of the best proposals that scores over the floor; near-duplicates are left to Soft-NMS."""
+        features, objectness, deltas, anchors = self.rpn_outputs(images)
+        before = max(limit, PROPOSALS_BEFORE_NMS)
+        found = self.proposals_of(objectness, deltas, anchors, images.shape[-2:], before, limit)
+        out = []
+        for i, proposals in enumerate(found):
+            image = torch.full((len(proposals.boxes),), i, device=images.device)
+            logits, shifts = self.box_outputs(features, proposals.boxes, image)
+            boxes = clip_boxes_to_image(self.roi_coder.decode_single(shifts, proposals.boxes), images.shape[-2:])
+            scores = logits.softmax(dim=1)[:, 1:]  # (P, C)
+            row, column = (scores > score_floor).nonzero(as_tuple=True)
+            out.append(Detections(boxes[row], scores[row, column], column + 1))
+        return out
+
+
+def build_model(
+    name: str = DEFAULT_MODEL,
+    num_classes: int = 80,
+    chip_size: int = 512,
+    weights: str | Path | None = "auto",
+    seed: int = 0,
+) -> Detector:
+    """A detector of the registry for ``num_classes`` classes and background.
+
+    ``weights`` as for `backbones.load_pretrained`. The random start depends on ``seed`` alone and leaves
+    torch's global generator as it was.
+    """
+    if name not in MODELS:
+        raise OptionError(f"no model {name!r}: choose one of {', '.join(MODELS)}")
+    if num_classes < 1:
+        raise OptionError(f"a detector needs at least one class, not {num_classes}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        detector = Detector(MODELS[name], num_classes, chip_size)
+    load_pretrained(detector.backbone, name, weights)
+    return detector

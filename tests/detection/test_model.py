@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from chipper.detection.backbones import BACKBONES, PUBLISHED_WEIGHTS
+from chipper.detection.model import MODELS, build_model
+from chipper.errors import CheckpointError, OptionError
+
+LOSSES = ["rpn_objectness", "rpn_box", "roi_class", "roi_box"]
+
+
+def gradients_are_finite(model):
+    return all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return build_model("tiny", 2, 128, weights=None, seed=4)
+
+
+def test_training_gives_four_losses_and_the_rpn_alone_two(tiny, batch):
+    tiny.train()
+    losses = tiny(batch)
+    assert list(losses) == LOSSES
+    assert all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses.values())
+    assert list(tiny(batch, rpn_only=True)) == LOSSES[:2]
+    assert int(tiny.counts["positive_anchors"]) > 0
+
+
+def test_the_same_generator_gives_the_same_losses(tiny, batch):
+    tiny.train()
+    first, second = (tiny(batch, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
+
+
+def test_no_boxes_and_nothing_but_ignored_anchors_leave_gradients_finite(tiny, batch, without_boxes):
+    tiny.train()
+    crowd = dataclasses.replace(
+        batch, boxes=torch.tensor([[[0.0, 0.0, 128.0, 128.0]]]).repeat(2, 1, 1), labels=torch.ones(2, 1,
+        dtype=torch.int64), valid=torch.zeros(2, 1, dtype=torch.bool), ignore=torch.ones(2, 1, dtype=torch.bool),
+    )  # fmt: skip
+    nothing = dataclasses.replace(without_boxes(batch), content=torch.zeros(2, 2))
+    out_of_range = dataclasses.replace(batch, valid_range=torch.tensor([[1e6, 2e6]] * 2))
+    for case in (without_boxes(batch), crowd, nothing, out_of_range):
+        tiny.zero_grad()
+        losses = tiny(case)
+        assert all(torch.isfinite(loss) for loss in losses.values())
+        sum(losses.values()).backward()
+        assert gradients_are_finite(tiny)
+    assert int(tiny.counts["rois"]) == 0
+
+
+def test_valid_boxes_join_the_proposals_and_others_do_not(tiny, batch):
+    tiny.train()
+    tiny(batch)
+    joined = int(tiny.counts["foreground_rois"])
+    assert joined >= int((batch.labels > 0).sum())
+    tiny(dataclasses.replace(batch, valid=torch.zeros_like(batch.valid)))
+    assert int(tiny.counts["foreground_rois"]) < joined
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_of_the_registry_trains_and_detects(name, draw_batch):
+    model = build_model(name, 3, 64, weights=None)
+    batch = draw_batch(seed=2, chips=2, size=64)
+    losses = model.train()(batch)
+    sum(losses.values()).backward()
+    assert gradients_are_finite(model)
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    features, _, _, anchors = model.rpn_outputs(batch.images)
+    side = -(-64 // model.spec.stride)
+    assert features.shape[2:] == (side, side)
+    assert len(anchors) == side * side * 21
+    (found, _) = model.eval().detect(batch.images, score_floor=0.0)
+    assert found.boxes.shape == (len(found.scores), 4)
+    assert set(found.labels.tolist()) <= {1, 2, 3}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (129, 65), (250, 333)])
+def test_images_of_any_size_go_through(tiny, size):
+    images = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    (proposals,) = tiny.eval().propose(images, limit=20)
+    (found,) = tiny.detect(images)
+    assert len(proposals.boxes) <= 20
+    for boxes in (proposals.boxes, found.boxes):
+        assert boxes.numel() == 0 or (
+            boxes.min() >= 0 and boxes[:, 2].max() <= size[1] and boxes[:, 3].max() <= size[0]
+        )
+    assert (proposals.scores.diff() <= 0).all()
+
+
+def test_the_start_depends_on_the_seed_alone_and_leaves_the_global_generator():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    a, b, c = (build_model("tiny", 2, 128, weights=None, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_unknown_models_and_senseless_class_counts_are_refused():
+    with pytest.raises(OptionError, match="no model 'vgg': choose one of resnet50, resnet101"):
+        build_model("vgg")
+    with pytest.raises(OptionError, match="at least one class"):
+        build_model("tiny", 0)
+
+
+@pytest.fixture
+def resnet_file(tmp_path):
+    path = tmp_path / "resnet50.pth"
+    backbone = BACKBONES["resnet50"]()
+    torch.save(backbone.body.state_dict(), path)
+    return path, backbone
+
+
+def test_pretrained_weights_fill_the_body_and_freeze_the_stem_with_its_batch_norm(resnet_file, draw_batch):
+    path, backbone = resnet_file
+    model = build_model("resnet50", 2, 64, weights=path, seed=9).train()
+    assert torch.equal(model.backbone.body.conv1.weight, backbone.body.conv1.weight)
+    frozen = {name for name, p in model.backbone.body.named_parameters() if not p.requires_grad}
+    assert all(name.startswith(("conv1", "bn1", "layer1")) for name in frozen)
+    assert len(frozen) == 33
+    statistics = model.backbone.body.bn1.running_mean.clone(), model.backbone.body.layer2[0].bn1.running_mean.clone()
+    model(draw_batch(seed=2, chips=2, size=64))
+    assert torch.equal(model.backbone.body.bn1.running_mean, statistics[0])
+    assert not torch.equal(model.backbone.body.layer2[0].bn1.running_mean, statistics[1])
+    scratch = build_model("resnet50", 2, 64, weights="none").train()
+    assert all(p.requires_grad for p in scratch.parameters())
+    assert scratch.backbone.body.bn1.training
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_sentence(resnet_file, tmp_path):
+    with pytest.raises(CheckpointError, match="does not fit the backbone resnet101"):
+        build_model("resnet101", 2, 64, weights=resnet_file[0])
+    with pytest.raises(CheckpointError, match="no file"):
+        build_model("tiny", 2, 64, weights=tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(CheckpointError, match="not a torchvision state dict"):
+        build_model("tiny", 2, 64, weights=tmp_path / "text.pth")
+
+
+def test_auto_weights_fall_back_to_scratch_with_a_line_in_the_log(monkeypatch, tmp_path, caplog):
+    def no_network(*_args, **_kwargs):
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("chipper.detection.backbones.urllib.request.urlopen", no_network)
+    model = build_model("mobilenet_v2", 2, 64, weights="auto")
+    assert not model.backbone.stem_frozen
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no ImageNet weights for mobilenet_v2 (network is unreachable" in caplog.text
+    assert "tiny" not in PUBLISHED_WEIGHTS
+    assert not build_model("tiny", 2, 64, weights="auto").backbone.stem_frozen
