@@ -63,6 +63,9 @@ def build_positives(
             found = workdir.dataset()
             if found.id == identity:
                 monitor.note(f"{workdir.path} holds these positive chips already")
+                if image_dir is not None:
+                    found.image_dir = _from(workdir.path, image_dir)
+                    workdir.commit(found)
                 return found
             raise WorkdirError(
                 f"{workdir.path} was made {_difference(found, coco, options)}; "
@@ -191,10 +194,18 @@ def _uncovered(part: _Part) -> Skipped:
 def _difference(found: Dataset, coco: Coco, options: PositiveOptions) -> str:
     """In which way a workdir differs from what is asked for."""
     wanted = options.as_text()
-    other = [f"--{k.replace('_', '-')} {v}" for k, v in found.options.items() if wanted.get(k) != v]
+    other = [_as_option(name, value) for name, value in found.options.items() if wanted.get(name) != value]
     if found.source.hash != coco.hash:
         return f"from another annotation file ({found.source.path}, or an older state of it)"
-    return f"with {' '.join(other)}" if other else "by a chipper with another file format"
+    return " ".join(other) if other else "by a chipper with another file format"
+
+
+def _as_option(name: str, value: Any) -> str:
+    """An option of an earlier run in the words of the command line."""
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"with {option}" if value else f"without {option}"
+    return f"with {option} {value}"
 
 
 def _from(workdir: Path, path: Path) -> str:

@@ -19,7 +19,11 @@ from chipper.errors import AnnotationError
 from chipper.files import fingerprint, read_bytes
 
 CURE = "give a COCO instances file"
-_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | None
+_PARTS = ("images", "annotations", "categories")
+_KEPT_AS_TEXT = ("segmentation", "keypoints")
+_NOT_COCO = f"is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
+_Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Id = _Whole | float | None
 _Box = tuple[float, float, float, float]
 
 
@@ -41,19 +45,19 @@ class AnnotationRecord(msgspec.Struct, gc=False):
     bbox: _Box | None = None
     area: float | None = None
     iscrowd: bool | int | None = None
-    keypoints: msgspec.Raw | None = None
+    keypoints: msgspec.Raw = msgspec.Raw()  # JSON text; empty where there are none
 
 
 class MaskedAnnotationRecord(AnnotationRecord, gc=False):
     """One entry of "annotations" with its masks."""
 
-    segmentation: msgspec.Raw | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class Category(msgspec.Struct, omit_defaults=True):
     """One entry of "categories"."""
 
-    id: int
+    id: _Whole
     name: str
     supercategory: str | None = None
 
@@ -113,7 +117,7 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
     data = read_bytes(path, AnnotationError, "annotation file", CURE)
     record = MaskedAnnotationRecord if masks else AnnotationRecord
     content = _decode(path, data, record)
-    for part in ("images", "annotations", "categories"):
+    for part in _PARTS:
         if not content[part]:
             found = "no" if content[part] is None else "an empty"
             raise AnnotationError(f'{path} has {found} "{part}" list; {CURE}')
@@ -131,7 +135,8 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
         if not len(usable):
             first = next(s for s in skips if s[0] == what)
             raise AnnotationError(
-                f"{path}: none of the {len(records)} {what}s can be used; the first: {first[3]} ({first[4]})"
+                f"{path}: none of the {len(records)} {what}s can be used; the first: "
+                f"{first[3]} ({first[4]}); mend those records"
             )
     return Coco(
         images,
@@ -157,15 +162,15 @@ def _decode(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str
     )
     try:
         return msgspec.structs.asdict(msgspec.json.decode(data, type=strict))
-    except msgspec.DecodeError:  # ValidationError among them
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
+    except (msgspec.DecodeError, RecursionError):  # ValidationError among them
         pass
     try:
         lists = msgspec.structs.asdict(msgspec.json.decode(data, type=_Raw))
     except msgspec.ValidationError:
-        raise AnnotationError(
-            f"{path} is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
-        ) from None
-    except msgspec.DecodeError:
+        raise AnnotationError(f"{path} {_NOT_COCO}") from None
+    except (msgspec.DecodeError, RecursionError):
         lists = _plain_json(path, data)  # Python writes NaN and Infinity, which are not JSON
     types: dict[str, type[msgspec.Struct]] = {"images": ImageRecord, "annotations": record, "categories": Category}
     return {
@@ -177,32 +182,42 @@ def _decode(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str
 def _plain_json(path: Path, data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise AnnotationError(f"{path} is nested too deeply to be COCO; {CURE}") from None
+    except ValueError as error:
         raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
-    lists = (
-        {part: content.get(part) for part in ("images", "annotations", "categories")}
-        if isinstance(content, dict)
-        else {}
-    )
+    lists = {part: content.get(part) for part in _PARTS} if isinstance(content, dict) else {}
     if not lists or not all(entries is None or isinstance(entries, list) for entries in lists.values()):
-        raise AnnotationError(
-            f"{path} is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
-        )
+        raise AnnotationError(f"{path} {_NOT_COCO}")
     return lists
 
 
 def _convert(entry: Any, type_: type[msgspec.Struct]) -> msgspec.Struct:
     """One entry as ``type_``, numbers in quotes allowed, or as `_Malformed`."""
     try:
-        plain = json.loads(bytes(entry)) if isinstance(entry, msgspec.Raw) else entry
-        if isinstance(plain, dict):  # masks are kept as JSON text
-            for part in ("segmentation", "keypoints"):
-                if plain.get(part) is not None:
-                    plain[part] = msgspec.Raw(json.dumps(plain[part]).encode())
-        return msgspec.convert(plain, type=type_, strict=False)
-    except (msgspec.ValidationError, ValueError, RecursionError) as error:
-        fields = plain if isinstance(plain, dict) else {}
+        if isinstance(entry, msgspec.Raw):
+            return msgspec.json.decode(entry, type=type_, strict=False)
+        if not isinstance(entry, dict):
+            return msgspec.convert(entry, type=type_)
+        texts = {part: entry[part] for part in _KEPT_AS_TEXT if entry.get(part) is not None and hasattr(type_, part)}
+        converted = msgspec.convert(
+            {k: v for k, v in entry.items() if k not in _KEPT_AS_TEXT}, type=type_, strict=False
+        )
+        for part, value in texts.items():
+            setattr(converted, part, msgspec.Raw(json.dumps(value, allow_nan=False).encode()))
+        return converted
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
+        fields = _fields(entry)
         return _Malformed(str(error).split(" - at ")[0], fields.get("id"), fields.get("image_id"))
+
+
+def _fields(entry: Any) -> dict[str, Any]:
+    """What can be read of a malformed record."""
+    try:
+        plain = json.loads(bytes(entry)) if isinstance(entry, msgspec.Raw) else entry
+    except (ValueError, RecursionError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
 
 
 def _usable(entries: list[msgspec.Struct], what: str, skips: list[tuple[Any, ...]]) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +29,11 @@ def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) ->
             reason, detail = "no usable id", f"image number {position}: id {record.id}"
         elif image_id in seen:
             reason, detail = "duplicate id", f"image number {position}: id {image_id} is there already"
-        elif not record.file_name or leaves_directory(record.file_name):
-            reason, detail = "bad file name", f"{record.file_name!r} is empty, absolute or leaves the image directory"
+        elif not record.file_name or names_no_file(record.file_name) or leaves_directory(record.file_name):
+            reason, detail = (
+                "bad file name",
+                f"{record.file_name!r} is no file name, absolute or leaves the image directory",
+            )
         elif not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
             reason, detail = "no usable size", f"width {record.width}, height {record.height}"
         else:
@@ -55,8 +57,13 @@ def whole_number(value: float | None) -> int | None:
 
 def leaves_directory(file_name: str) -> bool:
     """Whether joining ``file_name`` to a folder could end outside it."""
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or "\0" in file_name or ":" in path.parts[0]
+    parts = file_name.replace("\\", "/").split("/")
+    return ".." in parts or not parts[0] or parts[0].endswith(":")
+
+
+def names_no_file(file_name: str) -> bool:
+    """Whether no file can have that name."""
+    return all(part in ("", ".") for part in file_name.split("/")) or "\0" in file_name or not file_name.isprintable()
 
 
 def checked_annotations(
@@ -75,8 +82,7 @@ def checked_annotations(
     corner = np.array([r.bbox or no_box for r in records], dtype=np.float64).reshape(n, 4)
 
     missing = np.flatnonzero(~has_id)
-    start = annotation_id[has_id].max(initial=0) + 1
-    annotation_id[missing] = np.arange(start, start + missing.size)
+    annotation_id[missing] = _unused(annotation_id[has_id], missing.size)
 
     order = np.argsort(images.image_id, kind="stable")
     place = np.searchsorted(images.image_id, image_id, sorter=order).clip(max=len(images) - 1)
@@ -85,8 +91,8 @@ def checked_annotations(
     limits = np.stack([images.width[row], images.height[row]] * 2, axis=1) if len(images) else np.zeros((n, 4))
 
     box = corner.copy()
-    box[:, 2:] += corner[:, :2]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        box[:, 2:] += corner[:, :2]
         clipped = np.clip(box, 0, limits).astype(np.float32).astype(np.float64)
         without_area = ~(corner[:, 2:] > 0).all(axis=1)
         outside = ~(clipped[:, 2:] > clipped[:, :2]).all(axis=1)
@@ -129,6 +135,14 @@ def checked_annotations(
     )
 
 
+def _unused(taken: Ints, count: int) -> Ints:
+    """Ids for annotations without one: the numbers after the largest, or the smallest free ones where none come after."""
+    largest = int(taken.max(initial=0))
+    if largest + count < 2**63:
+        return np.arange(largest + 1, largest + 1 + count)
+    return np.setdiff1d(np.arange(taken.size + count), taken)[:count]
+
+
 def _ids(values: list[Any]) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """Ids as int64 and which of them are usable; 0 stands for the others."""
     array = np.array(values) if values else np.zeros(0, np.int64)
@@ -144,8 +158,8 @@ def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> npt.NDArr
     out = np.empty(rows.size, dtype=object)
     if records and hasattr(records[0], field):
         for k, row in enumerate(rows):
-            raw = getattr(records[row], field)
-            out[k] = bytes(raw) if raw is not None and bytes(raw) != b"null" else None
+            text = bytes(getattr(records[row], field))
+            out[k] = text if text not in (b"", b"null") else None
     return out
 
 

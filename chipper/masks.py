@@ -19,13 +19,28 @@ def clip_segmentation(segmentation: Any, window: Window, image_size: tuple[int, 
     """The part of a COCO segmentation inside the window, in chip px, and its area in chip px^2 (None where unknown).
 
     Polygons stay polygons (a concave one may fall apart); RLE masks, compressed or not, become compressed RLE masks of
-    the content's size. ``image_size`` is (width, height) of the source image.
+    the content's size. ``image_size`` is (width, height) of the source image. What is neither comes out as no mask, [].
     """
-    if isinstance(segmentation, list):
-        return _clip_polygons(segmentation, window)
-    if isinstance(segmentation, dict) and "counts" in segmentation:
-        return _clip_rle(segmentation, window, image_size)
-    return [], None
+    try:
+        if isinstance(segmentation, list):
+            return _clip_polygons(segmentation, window)
+        return _clip_rle(_packed(segmentation, image_size), window, image_size)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError):  # whatever the JSON holds
+        return [], None
+
+
+def _packed(rle: dict[str, Any], image_size: tuple[int, int]) -> dict[str, Any]:
+    """An RLE of the image's size, compressed; pycocotools trusts counts and sizes, so they are checked before."""
+    size = [image_size[1], image_size[0]]
+    counts = rle["counts"]
+    if list(rle["size"]) != size:
+        raise ValueError("a mask of another size than its image")
+    if isinstance(counts, str):
+        return {"size": size, "counts": counts.encode("ascii")}
+    if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
+        raise ValueError("run lengths that do not add up to the image")
+    packed: dict[str, Any] = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
+    return packed
 
 
 def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float]], float]:
@@ -35,6 +50,8 @@ def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float
         if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
             continue  # fewer than three points, as some tools write for specks
         points = np.asarray(flat, dtype=np.float64).reshape(-1, 2) * scale - (x, y)
+        if not np.isfinite(points).all():
+            continue
         try:
             part = shapely.clip_by_rect(shapely.Polygon(points), 0, 0, width, height)
         except shapely.GEOSException:  # self-crossing outlines that GEOS cannot cut
@@ -47,22 +64,24 @@ def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float
     return clipped, area
 
 
-def _clip_rle(rle: dict[str, Any], window: Window, image_size: tuple[int, int]) -> tuple[dict[str, Any], float]:
+def _clip_rle(packed: dict[str, Any], window: Window, image_size: tuple[int, int]) -> tuple[dict[str, Any], float]:
     scale, x, y, width, height = window
-    size = rle.get("size", [image_size[1], image_size[0]])
-    counts = rle["counts"]
-    packed = coco_mask.frPyObjects(rle, *size) if isinstance(counts, list) else {"size": size, "counts": counts}
     mask = Image.fromarray(coco_mask.decode(packed) * np.uint8(255))
-    box = (x / scale, y / scale, min((x + width) / scale, size[1]), min((y + height) / scale, size[0]))
+    box = (x / scale, y / scale, min((x + width) / scale, image_size[0]), min((y + height) / scale, image_size[1]))
     cut = mask.resize((int(width), int(height)), Image.Resampling.BILINEAR, box=box)
     encoded = coco_mask.encode(np.asfortranarray(np.asarray(cut) >= 128).astype(np.uint8, order="F"))
     return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}, float(coco_mask.area(encoded))
 
 
-def clip_keypoints(keypoints: list[float], window: Window) -> tuple[list[float], int]:
-    """COCO keypoints x y v in chip px and how many are labelled; those outside become 0 0 0, as COCO writes unlabelled ones."""
+def clip_keypoints(keypoints: Any, window: Window) -> tuple[list[float], int]:
+    """COCO keypoints x y v in chip px and how many are labelled; those outside become 0 0 0, as COCO writes
+    unlabelled ones, and what is no list of keypoints becomes none.
+    """
     scale, x, y, width, height = window
-    points = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
+    try:
+        points = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
+    except (ValueError, TypeError):  # no triples of numbers
+        return [], 0
     moved = np.round(points[:, :2] * scale - (x, y), _DECIMALS)
     inside = (points[:, 2] > 0) & (moved >= 0).all(axis=1) & (moved[:, 0] < width) & (moved[:, 1] < height)
     out = np.where(inside[:, None], np.column_stack([moved, points[:, 2]]), 0.0)

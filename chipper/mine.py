@@ -34,6 +34,7 @@ def mine_workdir(
         ProposalError: the proposal file cannot be read or is for other images.
         StorageError: the workdir cannot be written.
     """
+    workdir.dataset()  # there must be one before anything is locked or made
     with locked(workdir.path, "mine-negatives"):
         dataset = workdir.dataset()
         options = dataset.positive_options

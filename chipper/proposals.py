@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chipper import safe_pickle
+from chipper.coco_check import whole_number
 from chipper.columns import Images, offsets_of
 from chipper.errors import ProposalError
 from chipper.files import atomic, fingerprint, read_bytes, write_table
@@ -27,7 +28,7 @@ _MOST_OUTSIDE = 0.05  # share of proposals that may stick out further
 class _Result(msgspec.Struct, gc=False):
     """One entry of a COCO results file."""
 
-    image_id: int
+    image_id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     bbox: tuple[float, float, float, float]
     score: float
 
@@ -71,7 +72,7 @@ def open_proposals(path: Path, image_ids: np.ndarray, image_records: int) -> Pro
         ProposalError: the file cannot be read or is for other images.
     """
     if path.suffix == ".parquet":
-        return _open_parquet(path, image_ids)
+        return _open_parquet(path, image_ids, image_records)
     data = read_bytes(path, ProposalError, "proposal file", "make one with `chipper propose`, or give another path")
     if path.suffix == ".json":
         by_image = _from_results(path, data)
@@ -82,7 +83,7 @@ def open_proposals(path: Path, image_ids: np.ndarray, image_records: int) -> Pro
         if not isinstance(content, dict):
             raise ProposalError(f"{path} holds a {type(content).__name__}, not a list or dict of arrays; {_CURE}")
         by_image = {_image_key(path, key): value for key, value in content.items()}
-    _check_known(path, np.array(sorted(by_image), dtype=np.int64), image_ids)
+    _check_known(path, np.array(sorted(by_image), dtype=np.int64), image_ids, image_records)
     return ProposalFile(
         path, fingerprint(data), lambda images: _gather(path, images, lambda k: by_image.get(int(images.image_id[k])))
     )
@@ -110,25 +111,30 @@ def _rows(path: Path, value: Any, image_id: int) -> np.ndarray:
     if value is None:
         return np.zeros((0, 5))
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.asarray(value)
     except (TypeError, ValueError):
-        raise ProposalError(f"{path}: the proposals of image {image_id} are not numbers; {_CURE}") from None
+        array = np.asarray(None)
     if array.size == 0:
         return np.zeros((0, 5))
+    if array.dtype.kind not in "biuf":
+        raise ProposalError(f"{path}: the proposals of image {image_id} are not numbers; {_CURE}")
     if array.ndim != 2 or array.shape[1] not in (4, 5):
         raise ProposalError(
             f"{path}: the proposals of image {image_id} have shape {array.shape}, not (n, 5) x1 y1 x2 y2 score; {_CURE}"
         )
     if array.shape[1] == 4:  # no scores: the order is the rank
         array = np.concatenate([array, -np.arange(array.shape[0], dtype=np.float64)[:, None]], axis=1)
-    return array
+    return array.astype(np.float64)
 
 
 def _image_key(path: Path, key: Any) -> int:
     try:
-        return int(key)
+        image_id = whole_number(float(key) if isinstance(key, str) else key)
     except (TypeError, ValueError):
-        raise ProposalError(f"{path}: the key {key!r} is no image id; {_CURE}") from None
+        image_id = None
+    if image_id is None:
+        raise ProposalError(f"{path}: the key {key!r} is no image id; {_CURE}")
+    return image_id
 
 
 def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
@@ -146,17 +152,18 @@ def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
     return dict(zip(keys.tolist(), np.split(rows[order], starts[1:]), strict=True)) if keys.size else {}
 
 
-def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray) -> None:
+def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray, image_records: int) -> None:
+    # proposals of images that the COCO file has and chipper could not use are no fault
     unknown = ids[~np.isin(ids, image_ids)]
     if not ids.size:
         raise ProposalError(f"{path} holds no proposals; {_CURE}")
-    if unknown.size:
+    if unknown.size > image_records - image_ids.size or unknown.size == ids.size:
         raise ProposalError(
             f"{path} has proposals for {unknown.size} images that the COCO file does not have (the first: {unknown[0]}); {_CURE}"
         )
 
 
-def _open_parquet(path: Path, image_ids: np.ndarray) -> ProposalFile:
+def _open_parquet(path: Path, image_ids: np.ndarray, image_records: int) -> ProposalFile:
     try:
         file = pq.ParquetFile(path)
         PROPOSALS.check(file.schema_arrow)
@@ -165,7 +172,7 @@ def _open_parquet(path: Path, image_ids: np.ndarray) -> ProposalFile:
         raise ProposalError(f"proposal file {path} does not exist; make one with `chipper propose`") from None
     except (SchemaMismatch, OSError, pa.ArrowException) as error:
         raise ProposalError(f"{path} is no proposal file: it {str(error).splitlines()[0]}; {_CURE}") from None
-    _check_known(path, np.unique(ids), image_ids)
+    _check_known(path, np.unique(ids), image_ids, image_records)
 
     def of_images(images: Images) -> Proposals:
         groups = [g for g in range(file.num_row_groups) if _overlaps(file, g, images)]

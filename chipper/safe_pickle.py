@@ -1,67 +1,129 @@
-"""Pickles that hold numpy arrays and plain containers, and nothing else.
+"""Pickles that hold numpy arrays of numbers and plain containers, and nothing else.
 
-A pickle is a program. This unpickler knows no callables but those that rebuild numpy arrays, so a file that names anything
-else is refused before it runs.
+A pickle is a program. This unpickler knows no callables but stand-ins for those that rebuild numpy arrays, so a file that
+names anything else is refused before it runs. The stand-ins only note shape, type and bytes, and the arrays are made from
+these afterwards: numpy's own functions trust what a pickle tells them, down to addresses.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import re
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chipper.errors import ProposalError
 
-_NUMPY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_FRAME_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
+_NUMBER_TYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+_DEPTH = 4  # containers around an array
+
+
+class _RefusedError(Exception):
+    """Something that has no place in a proposal file."""
+
+
+class _Type:
+    """Stands in for numpy.dtype."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        text = code.decode("latin1") if isinstance(code, bytes) else code
+        if not isinstance(text, str) or not _NUMBER_TYPE.fullmatch(text):
+            raise _RefusedError(f"an array of type {text!r}")
+        self.dtype = np.dtype(text)
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, ...); the rest describes structures, which numbers do not have
+        order: Any = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+            raise _RefusedError("an array of structures")
+        self.dtype = self.dtype.newbyteorder(order)
+
+    def values(self, data: Any, shape: Any, fortran: bool) -> npt.NDArray[Any]:
+        """The bytes as an array of this type."""
+        raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+        sizes = shape if isinstance(shape, tuple) else (shape,)
+        if not all(type(n) is int and n >= 0 for n in sizes) or math.prod(sizes) * self.dtype.itemsize != len(raw):
+            raise _RefusedError(f"an array whose bytes do not fit its shape {shape!r}")
+        return np.frombuffer(raw, self.dtype).reshape(sizes, order="F" if fortran else "C")
+
+
+class _Array:
+    """Stands in for a numpy.ndarray that is being rebuilt."""
+
+    values: npt.NDArray[Any] | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        shape, type_, fortran, data = state[-4:]
+        if not isinstance(type_, _Type):
+            raise _RefusedError("an array without a type")
+        self.values = type_.values(data, shape, bool(fortran))
+
+
+class _Name:
+    """Stands in for a class that is only ever named, not called."""
+
+
+_NDARRAY = _Name()
+
+
+def _reconstruct(subtype: Any, shape: Any, type_: Any) -> _Array:
+    if subtype is not _NDARRAY:
+        raise _RefusedError("an array of another class than numpy.ndarray")
+    return _Array()
+
+
+def _frombuffer(data: Any, type_: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+    if not isinstance(type_, _Type):
+        raise _RefusedError("an array without a type")
+    return type_.values(data, shape, order == "F")
+
+
+def _scalar(type_: Any, data: Any = b"") -> Any:
+    if not isinstance(type_, _Type):
+        raise _RefusedError("a number without a type")
+    return type_.values(data, (), False).item()
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     # protocol 2 writes bytes as the call _codecs.encode(text, "latin1"); no other codec has a place in an array
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"_codecs.encode with the codec {encoding}")
+        raise _RefusedError(f"_codecs.encode with the codec {encoding}")
     return text.encode("latin1")
 
 
-def _no_bytes(*arguments: Any) -> bytes:
+def _empty_bytes(*arguments: Any) -> bytes:
     # and b"" as the call bytes()
     if arguments:
-        raise pickle.UnpicklingError("a call of bytes with arguments")
+        raise _RefusedError("a call of bytes with arguments")
     return b""
 
 
-def _plain_dtype(*arguments: Any) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(*arguments)
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("an array of Python objects")
-    return dtype
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty_bytes,
+    ("collections", "OrderedDict"): dict,
+    **{(module, "_reconstruct"): _reconstruct for module in _MULTIARRAY},
+    **{(module, "scalar"): _scalar for module in _MULTIARRAY},
+    **{(module, "_frombuffer"): _frombuffer for module in _NUMERIC},
+}
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
-        allowed: dict[tuple[str, str], Any] = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): _plain_dtype,
-            ("_codecs", "encode"): _encode,
-            ("__builtin__", "bytes"): _no_bytes,
-            ("collections", "OrderedDict"): dict,
-        }
-        allowed |= {(m, "_reconstruct"): multiarray._reconstruct for m in _NUMPY_MODULES}
-        allowed |= {(m, "scalar"): multiarray.scalar for m in _NUMPY_MODULES}
-        allowed |= {(m, "_frombuffer"): _frombuffer for m in _FRAME_MODULES}
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return allowed[module, name]
+        if (module, name) not in _KNOWN:
+            raise _RefusedError(f"{module}.{name}")
+        return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("a persistent id")
-
-
-def _frombuffer(buffer: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
+        raise _RefusedError("a persistent id")
 
 
 def load(data: bytes, name: str) -> Any:
@@ -71,11 +133,29 @@ def load(data: bytes, name: str) -> Any:
         ProposalError: it is no pickle, or holds anything but numpy arrays of numbers and plain containers.
     """
     try:
-        return _Unpickler(io.BytesIO(data), encoding="latin1").load()
-    except pickle.UnpicklingError as error:
+        return _plain(_Unpickler(io.BytesIO(data), encoding="latin1").load(), _DEPTH)
+    except _RefusedError as error:
         raise ProposalError(
             f"{name} is refused: it holds {error}, and a proposal pickle may hold only numpy arrays of numbers in lists, "
             "tuples and dicts; write it again as such"
         ) from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise ProposalError(f"{name} is no readable pickle ({type(error).__name__}: {error}); write it again") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ProposalError(
+            f"{name} is no readable pickle ({type(error).__name__}: {reason}); write it again"
+        ) from None
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """``value`` with the stand-ins replaced by what they stand for."""
+    if isinstance(value, _Array):
+        if value.values is None:
+            raise _RefusedError("an array without contents")
+        return value.values
+    if isinstance(value, _Type | _Name):
+        raise _RefusedError("a type where there should be an array")
+    if depth == 0 or not isinstance(value, list | tuple | dict):
+        return value
+    if isinstance(value, dict):
+        return {key: _plain(entry, depth - 1) for key, entry in value.items()}
+    return [_plain(entry, depth - 1) for entry in value]

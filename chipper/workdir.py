@@ -9,7 +9,7 @@ shards/  runs/
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +18,14 @@ import msgspec
 from chipper.coco import Category
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Labels, concatenate
 from chipper.errors import WorkdirError
-from chipper.files import fingerprint, read_table, write_json, write_table
+from chipper.files import fingerprint, read_table, storage_errors, write_json, write_table
 from chipper.options import PositiveOptions
 from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, LABELS, SchemaMismatch, Table
 from chipper.schemas.table import check_version
 
 PART_IMAGES = 10_000
 DATASET = "dataset.json"
-REBUILD = "run `chipper build-positives` again"
+REBUILD = "run `chipper build-positives` again with --overwrite"
 REMINE = "run `chipper mine-negatives` again"
 
 T = TypeVar("T", bound=Columns)
@@ -120,11 +120,20 @@ class Workdir:
         write_json(self.path / DATASET, dataset)
 
     def clear(self) -> None:
-        """Remove everything that chipper wrote but training runs; dataset.json goes first."""
-        (self.path / DATASET).unlink(missing_ok=True)
-        for folder in ("images", "annotations", "chips", "labels", "epochs", "shards"):
-            shutil.rmtree(self.path / folder, ignore_errors=True)
-        (self.path / "skipped.parquet").unlink(missing_ok=True)
+        """Remove the tables that chipper wrote, dataset.json first, and nothing else: folders of these names may be others'.
+
+        Shards stay. Those of the same chips are used again, and the next export removes the others.
+        """
+        written = [DATASET, f"shards/{DATASET}", "skipped.parquet", "epochs/epoch-[0-9]*.parquet"]
+        for folder in (IMAGES.name, ANNOTATIONS.name, CHIPS.name, LABELS.name):
+            written += [f"{folder}/{kind}-[0-9][0-9][0-9][0-9][0-9].parquet" for kind in ("part", POSITIVE, NEGATIVE)]
+        with storage_errors(self.path):
+            for pattern in written:
+                for path in self.path.glob(pattern):
+                    path.unlink()
+        for folder in {str(Path(pattern).parent) for pattern in written} - {"."}:
+            with contextlib.suppress(OSError):  # missing, or not empty
+                (self.path / folder).rmdir()
 
     # --- tables in parts ---
 
@@ -166,7 +175,8 @@ class Workdir:
 
     def epoch(self, dataset: Dataset, epoch: int) -> Any:
         """Chip ids of one epoch, in order."""
-        cure = REMINE if dataset.negatives else REBUILD
+        # a run of mine-negatives that was stopped may have left its epochs beside an older dataset.json
+        cure = REMINE if dataset.negatives else f"{REMINE}, or {REBUILD.removeprefix('run ')}"
         return read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, cure)["chip_id"].to_numpy()
 
     def _id(self, dataset: Dataset, kind: str) -> str:

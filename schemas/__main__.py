@@ -6,8 +6,8 @@ from chipper.schemas import FORMAT_VERSION, TABLES
 
 INTRODUCTION = f"""# Files and columns
 
-Made by `python -m chipper.schemas`; a test keeps it up to date. Format version {FORMAT_VERSION}: a reader takes any minor version of
-its own major version and refuses others.
+Made by `python -m chipper.schemas`; a test keeps it up to date. Format version {FORMAT_VERSION}: a reader takes any minor
+version of its own major version and refuses others.
 
     dataset.json          format version, source file and its hash, options, categories, counts; written last
     images/ annotations/ chips/ labels/      Parquet, in parts of 10,000 consecutive images
@@ -16,13 +16,13 @@ its own major version and refuses others.
     shards/NAME-00007-of-00128.tar + .index.parquet + .done.json, shards/errors.parquet, shards/dataset.json (last)
     runs/NAME/            run.json, checkpoints, metrics.jsonl, tensorboard/
 
-Every Parquet file names its table, its format version and the id of the inputs and options it was made from; a table that does not
-belong to `dataset.json` is refused. Boxes are x1 y1 x2 y2, continuous, x2 and y2 exclusive.
+Every Parquet file names its table, its format version and the id of the inputs and options it was made from; a table that
+does not belong to `dataset.json` is refused. Boxes are x1 y1 x2 y2, continuous, x2 and y2 exclusive.
 
 A sample of a shard is `{{image_id:012d}}_{{scale_index}}_{{x:05d}}_{{y:05d}}.jpg`, exactly K x K px, and `.json` beside it:
 `image_id, file_name, width, height, annotations` as COCO writes them (bbox xywh in chip px, category_id, iscrowd, area, id,
-and segmentation and keypoints where they are kept) with `valid`, `ignore` and `visibility`, and `chip` with `chip_id, kind, variant,
-scale_index, scale, x, y, content, source_box, valid_range` (chip px, null for no upper bound).
+and segmentation and keypoints where they are kept) with `valid`, `ignore` and `visibility`, and `chip` with `chip_id,
+kind, variant, scale_index, scale, x, y, content, source_box, valid_range` (chip px, null for no upper bound).
 """
 
 

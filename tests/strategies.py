@@ -33,7 +33,7 @@ def canvas_sides(draw, chip_size, most=4):
 
 @st.composite
 def intervals(draw, end, grid=8):
-    """low < high in [0, end], at multiples of 1/grid; often at an edge, often on whole px."""
+    """Low < high in [0, end], at multiples of 1/grid; often at an edge, often on whole px."""
     steps = end * grid
     place = st.integers(0, steps) | st.integers(0, end).map(lambda v: v * grid) | st.sampled_from([0, steps])
     low, high = sorted((draw(place), draw(place)))

@@ -210,10 +210,6 @@ BAD_ROWS = {
     "flat": (np.zeros(5), r"shape \(5,\)"),
     "deep": (np.zeros((1, 2, 5)), r"shape \(1, 2, 5\)"),
     "ragged": ([[1, 2, 3, 4], [1, 2]], "not numbers"),
-    "complex": (np.ones((1, 5), complex), "not numbers"),
-    "times": (np.zeros((1, 5), "M8[s]"), "not numbers"),
-    "texts in an array": (np.array([["a"] * 5]), "not numbers"),
-    "a structure": (np.zeros((2, 5), [("a", "f4")]), "not numbers"),
     "a dict": ({"boxes": FINE}, "not numbers"),
     "a deep list": ([[[[[[1.0]]]]]], "shape"),
 }
@@ -229,6 +225,19 @@ def test_bad_rows_are_refused_with_their_image(
     with pytest.raises(ProposalError, match=what) as caught:
         opened(path).of(images())
     assert "image 10" in is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.ones((1, 5), complex), np.zeros((1, 5), "M8[s]"), np.array([["a"] * 5]), np.zeros((2, 5), [("a", "f4")])],
+    ids=["complex", "times", "texts", "a structure"],
+)
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, array: Any, is_one_line: Callable[..., str]) -> None:
+    path = tmp_path / "rpn.pkl"
+    path.write_bytes(pickle.dumps([FINE, array, FINE, FINE, FINE]))
+    with pytest.raises(ProposalError, match="is refused: it holds an array of type") as caught:
+        opened(path)
+    assert str(path) in is_one_line(caught.value)
 
 
 @pytest.mark.parametrize("name", ["rpn.pkl", "rpn.json", "rpn.parquet"])

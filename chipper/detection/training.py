@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from chipper.detection.devices import pick_device, process_group
-from chipper.detection.engine import OnStep, TrainOptions, TrainResult, train
+from chipper.detection.engine import OnStep, TrainResult, train
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import build_model
+from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
 from chipper.files import write_json
 from chipper.options import PositiveOptions
