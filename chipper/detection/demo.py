@@ -44,7 +44,7 @@ class DemoSettings:
     chip_size: int = 256
     batch_size: int = 8
     rpn_steps: int = 80
-    steps: int = 420
+    steps: int = 800
     seed: int = 0
 
 

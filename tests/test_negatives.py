@@ -1,0 +1,151 @@
+"""Negative chips: NMS against its oracle, and windows only where proposals are that no positive chip holds."""
+
+from __future__ import annotations
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import annotations_of, datasets, images_of, one_image, proposal_sets
+
+from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
+from chipper.negatives import Proposals, best_proposals, mine_negatives
+from chipper.options import NegativeOptions, PositiveOptions
+from chipper.positives import mine_positives
+
+
+@st.composite
+def problems(draw):
+    """(images, annotations, options, proposals, negative options)."""
+    images, annotations, options = draw(datasets(most_images=2))
+    proposals = draw(proposal_sets(images))
+    negative = NegativeOptions(
+        max_proposals=draw(st.sampled_from([1, 5, 900])),
+        nms=draw(st.sampled_from([0.3, 0.7, 1.0])),
+        min_proposals_finest=draw(st.integers(1, 6)),
+        min_proposals=draw(st.integers(1, 4)),
+    )
+    return images, annotations, options, proposals, negative
+
+
+def as_rows(proposals):
+    return [(*box, score) for box, score in zip(proposals.box.tolist(), proposals.score.tolist(), strict=True)]
+
+
+@given(problems())
+def test_best_proposals_are_those_of_the_oracle(problem):
+    images, _, _, proposals, negative = problem
+    got = best_proposals(proposals, images, negative)
+    for i in range(len(images)):
+        mine = one_image(images, proposals, i)
+        width, height = float(images.width[i]), float(images.height[i])
+        rows = []
+        for (x1, y1, x2, y2), score in zip(mine.box.tolist(), mine.score.tolist(), strict=True):
+            box = [min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height)]
+            if box[2] > box[0] and box[3] > box[1]:
+                rows.append((box, score))
+        kept = naive.nms([box for box, _ in rows], [score for _, score in rows], negative.nms, negative.max_proposals)
+        assert as_rows(one_image(images, got, i)) == [(*rows[k][0], rows[k][1]) for k in kept]
+
+
+@given(problems())
+def test_windows_are_the_greedy_cover_of_what_positives_leave(problem):
+    images, annotations, options, proposals, negative = problem
+    positives = mine_positives(images, annotations, options).chips
+    best = best_proposals(proposals, images, negative)
+    got = mine_negatives(images, best, positives, options, negative)
+    count = 0
+    for i, image in enumerate(images.image_id.tolist()):
+        boxes = one_image(images, best, i).box.tolist()
+        size = int(images.width[i]), int(images.height[i])
+        for variant in range(options.variants):
+            for s, (scale, valid) in enumerate(zip(options.scales, options.valid_ranges, strict=True)):
+                factor = float(scale.factors(*size))
+                mine = one_image(images, positives, i)
+                mine = mine[(mine.variant == variant) & (mine.scale_index == s)]
+                windows = list(zip(mine.x.tolist(), mine.y.tolist(), strict=True))
+                left = []
+                for box in boxes:
+                    placed = naive.on_canvas(box, factor, *size)
+                    side = np.sqrt((box[2] - box[0]) * (box[3] - box[1]))
+                    fits = side >= valid.low if s == 0 else side < valid.high
+                    held = any(naive.holds(window, options.chip_size, placed) for window in windows)
+                    left.append(placed if fits and not held else None)
+                least = negative.min_proposals_finest if s == len(options.scales) - 1 else negative.min_proposals
+                picks, _ = naive.cover(
+                    left,
+                    *(naive.canvas_size(side, factor) for side in size),
+                    naive.hashed(options.seed, variant, image, s + (1 << 20)),
+                    options.chip_size,
+                    options.stride(variant),
+                    least,
+                )
+                some = one_image(images, got, i)
+                some = some[(some.variant == variant) & (some.scale_index == s)]
+                assert list(zip(some.x.tolist(), some.y.tolist(), some.proposals.tolist(), strict=True)) == picks
+                assert (some.proposals >= least).all()
+                count += len(picks)
+    assert len(got) == count
+
+
+@given(problems())
+def test_an_image_s_negatives_do_not_depend_on_the_others(problem):
+    images, annotations, options, proposals, negative = problem
+    positives = mine_positives(images, annotations, options).chips
+    together = mine_negatives(images, best_proposals(proposals, images, negative), positives, options, negative)
+    for i in range(len(images)):
+        alone = images[i : i + 1]
+        mine = best_proposals(one_image(images, proposals, i), alone, negative)
+        found = mine_negatives(alone, mine, one_image(images, positives, i), options, negative)
+        expected = one_image(images, together, i)
+        assert found.chip_id.tolist() == expected.chip_id.tolist()
+        assert found.x.tolist() == expected.x.tolist()
+
+
+@given(problems())
+def test_ids_are_unique_and_after_all_positives_of_the_image(problem):
+    images, annotations, options, proposals, negative = problem
+    positives = mine_positives(images, annotations, options).chips
+    got = mine_negatives(images, best_proposals(proposals, images, negative), positives, options, negative)
+    assert len(set(got.chip_id.tolist())) == len(got)
+    assert (got.chip_id % CHIPS_PER_IMAGE >= FIRST_NEGATIVE).all()
+    assert got.image_position.tolist() == [
+        int(images.position[images.image_id.tolist().index(image)]) for image in got.image_id.tolist()
+    ]
+    assert not set(got.chip_id.tolist()) & set(positives.chip_id.tolist())
+
+
+def test_images_without_objects_are_mined():
+    images = images_of([(300, 300)])
+    options = PositiveOptions.parse("1", ":", chip_size=64)
+    positives = mine_positives(images, annotations_of(images, [[]]), options).chips
+    assert len(positives) == 0
+    box = np.array([[100 + k, 100, 110 + k, 110] for k in range(12)], dtype=float)
+    proposals = Proposals(np.full(12, images.image_id[0]), box, np.ones(12))
+    negative = NegativeOptions(nms=1.0, min_proposals_finest=12)
+    (got,) = [mine_negatives(images, best_proposals(proposals, images, negative), positives, options, negative)]
+    assert got.proposals.tolist() == [12]
+    assert got.kind.tolist() == ["negative"]
+
+
+@pytest.mark.parametrize(("size", "scales"), [(10, [1, 2]), (60, [1, 2]), (90, [0]), (130, [0])])
+def test_each_scale_takes_proposals_up_to_its_bound_and_the_coarsest_from_its_own(size, scales):
+    """Ranges 80:, 20:100 and :70; at finer scales only the upper bound counts, at the coarsest only the lower."""
+    images = images_of([(600, 600)])
+    options = PositiveOptions.parse("1,1.5,2", "80:,20:100,:70")
+    box = np.full((1, 4), 200.0) + [0, 0, size, size]
+    proposals = Proposals(images.image_id[:1], box, np.ones(1))
+    negative = NegativeOptions(min_proposals=1, min_proposals_finest=1)
+    positives = mine_positives(images, annotations_of(images, [[]]), options).chips
+    got = mine_negatives(images, best_proposals(proposals, images, negative), positives, options, negative)
+    expected = scales if size != 90 else [0, 1]
+    assert sorted(got.scale_index.tolist()) == expected
+
+
+@pytest.mark.parametrize("bad", [[np.nan, 0, 9, 9], [0, 0, np.inf, np.nan], [9, 9, 0, 0], [700, 0, 800, 9]])
+def test_boxes_of_no_use_are_left_out(bad):
+    images = images_of([(600, 600)])
+    box = np.array([bad, [0, 0, 9, 9]], dtype=float)
+    got = best_proposals(Proposals(np.repeat(images.image_id, 2), box, np.ones(2)), images, NegativeOptions())
+    assert got.box.tolist() == [[0, 0, 9, 9]]
