@@ -227,7 +227,9 @@ def test_verify_names_the_damage_and_export_repairs_it(built: Path, tmp_path: Pa
 def test_no_space_left_is_one_line_and_loses_nothing(built: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], capture_output=True, text=True)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], capture_output=True, text=True
+    )
     if mount.returncode != 0:
         pytest.skip(f"cannot mount a small file system: {mount.stderr.strip()}")
     try:

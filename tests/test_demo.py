@@ -23,16 +23,14 @@ LEAST_AP = 0.35
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "chipper-demo"
-    done = subprocess.run(
-        [str(CHIPPER), "demo"], cwd=folder.parent, env=ENVIRONMENT, capture_output=True, text=True
-    )
+    done = subprocess.run([str(CHIPPER), "demo"], cwd=folder.parent, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
     return folder
 
 
 def evaluated(demo: Path) -> list[float]:
-    """pycocotools' numbers, computed here, not taken from the demo."""
+    """Pycocotools' numbers, computed here, not taken from the demo."""
     truth = COCO(str(demo / "val" / "coco.json"))
     run = COCOeval(truth, truth.loadRes(str(demo / "detections.json")), "bbox")
     run.evaluate()
@@ -65,7 +63,9 @@ def test_it_leaves_a_folder_to_look_at(demo: Path) -> None:
         with Image.open(path) as picture:
             picture.load()
             assert picture.width > 640  # the chips stand beside the image
-    steps = [json.loads(line) for line in (demo / "chips" / "runs" / "detector" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line) for line in (demo / "chips" / "runs" / "detector" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert np.mean([s["loss"] for s in steps[-50:]]) < np.mean([s["loss"] for s in steps[:50]])
 
 
@@ -77,7 +77,9 @@ def test_its_shards_are_whole(demo: Path) -> None:
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
-    done = subprocess.run([str(CHIPPER), "demo", "--out", "mine"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(CHIPPER), "demo", "--out", "mine"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "--out" in done.stderr
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"

@@ -14,9 +14,23 @@ ROOT = Path(__file__).parents[1]
 # from left to right; a module may import from its own layer and those before it
 LAYERS = [
     ["chipper.schemas", "chipper.errors"],
-    ["chipper.seeds", "chipper.accelerate", "chipper.scales", "chipper.pyramid", "chipper.candidates", "chipper.options"],
+    [
+        "chipper.seeds",
+        "chipper.accelerate",
+        "chipper.scales",
+        "chipper.pyramid",
+        "chipper.candidates",
+        "chipper.options",
+    ],
     ["chipper.cover_kernels", "chipper.overlap_kernels", "chipper.nms_kernels", "chipper.soft_nms", "chipper.cover"],
-    ["chipper.columns", "chipper.assignment", "chipper.positives", "chipper.labels", "chipper.negatives", "chipper.epochs"],
+    [
+        "chipper.columns",
+        "chipper.assignment",
+        "chipper.positives",
+        "chipper.labels",
+        "chipper.negatives",
+        "chipper.epochs",
+    ],
     ["chipper.progress", "chipper.workers", "chipper.files", "chipper.lock", "chipper.safe_pickle", "chipper.masks"],
     ["chipper.images", "chipper.render", "chipper.demo_shapes", "chipper.demo_scenes", "chipper.demo_data"],
     ["chipper.coco_check", "chipper.coco", "chipper.proposals", "chipper.workdir", "chipper.samples", "chipper.shards"],

@@ -1,0 +1,117 @@
+"""Columns: every table goes to Arrow and back unchanged, and rows find their image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import datasets, proposal_sets
+
+from chipper.columns import Annotations, Chips, Images, Labels, concatenate, offsets_of
+from chipper.labels import label_chips
+from chipper.negatives import Proposals
+from chipper.positives import mine_positives, rank_in_group
+from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, PROPOSALS, TABLES, SchemaMismatch
+
+
+def same(got, expected):
+    for name, values in vars(expected).items():
+        found = getattr(got, name)
+        if values.dtype == object or values.dtype != np.float64:
+            assert found.tolist() == values.tolist(), name
+        else:
+            assert found == pytest.approx(values, rel=1e-6, abs=1e-6), name
+
+
+@given(datasets())
+def test_tables_survive_arrow(dataset):
+    images, annotations, options = dataset
+    mined = mine_positives(images, annotations, options)
+    labels = label_chips(mined.chips, images, annotations, options, mined.assignments)
+    for columns, table, kind in (
+        (images, IMAGES, Images),
+        (annotations, ANNOTATIONS, Annotations),
+        (mined.chips, CHIPS, Chips),
+        (labels, LABELS, Labels),
+    ):
+        stored = columns.to_arrow(table, "me")
+        table.check(stored.schema, "me")
+        assert stored.column_names == [column.name for column in table.columns]
+        same(kind.from_arrow(stored), columns)
+
+
+@given(st.data())
+def test_proposals_survive_arrow(data):
+    images, _, _ = data.draw(datasets())
+    proposals = data.draw(proposal_sets(images))
+    same(Proposals.from_arrow(proposals.to_arrow(PROPOSALS, "")), proposals)
+
+
+@given(datasets())
+def test_pieces_make_the_whole(dataset):
+    _, annotations, _ = dataset
+    cut = len(annotations) // 2
+    same(concatenate([annotations[:cut], annotations[cut:]]), annotations)
+
+
+@given(st.lists(st.integers(0, 4), max_size=8))
+def test_offsets_bound_each_image_s_rows(counts):
+    keys = np.array([-7 * k for k in range(len(counts))], np.int64)
+    bounds = offsets_of(keys, np.repeat(keys, counts))
+    assert np.diff(bounds).tolist() == counts
+
+
+@given(st.lists(st.integers(0, 3), max_size=12))
+def test_rank_counts_within_equal_keys(keys):
+    keys = np.sort(np.array(keys, np.int64))
+    seen: dict[int, int] = {}
+    expected = []
+    for key in keys.tolist():
+        expected.append(seen.get(key, 0))
+        seen[key] = expected[-1] + 1
+    assert rank_in_group(keys).tolist() == expected
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_every_table_knows_itself_and_no_other(table):
+    schema = table.arrow_schema("me")
+    table.check(schema)
+    table.check(schema, "me")
+    for other in TABLES:
+        if other is not table:
+            with pytest.raises(SchemaMismatch, match=f"not {other.name}"):
+                other.check(schema)
+    with pytest.raises(SchemaMismatch, match="other inputs or with other options"):
+        table.check(schema, "you")
+    with pytest.raises(SchemaMismatch, match="no chipper table"):
+        table.check(pa.schema([("x", pa.int64())]))
+
+
+def changed(table, **metadata):
+    schema = table.arrow_schema("me")
+    return schema.with_metadata(schema.metadata | {f"chipper.{k}".encode(): v.encode() for k, v in metadata.items()})
+
+
+def test_minor_versions_are_read_and_major_ones_refused():
+    IMAGES.check(changed(IMAGES, format="1.9"), "me")
+    for version in ("2.0", "0.9", ""):
+        with pytest.raises(SchemaMismatch, match="format version"):
+            IMAGES.check(changed(IMAGES, format=version))
+
+
+def test_missing_and_mistyped_columns_are_named():
+    schema = IMAGES.arrow_schema("me")
+    with pytest.raises(SchemaMismatch, match="lacks the column width"):
+        IMAGES.check(schema.remove(schema.get_field_index("width")))
+    k = schema.get_field_index("width")
+    with pytest.raises(SchemaMismatch, match="has width as double, not int32"):
+        IMAGES.check(schema.set(k, pa.field("width", pa.float64())))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_every_column_says_what_it_means(table):
+    names = [column.name for column in table.columns]
+    assert len(set(names)) == len(names)
+    assert all(column.meaning for column in table.columns)
