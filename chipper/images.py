@@ -8,6 +8,8 @@ alpha                                   dropped, as every trainer's ``convert("R
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +70,19 @@ def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Pat
         places = [base / name for name in names]
         places += [base.parent / name for name in ("images", split, f"images/{split}", "train2017", "JPEGImages", ".")]
         places = list(dict.fromkeys(Path(place) for place in places))
-    hits = [(sum((place / name).is_file() for name in sample), -k) for k, place in enumerate(places)]
+    hits = [(sum(_is_file(place / name) for name in sample), -k) for k, place in enumerate(places)]
     best, k = max(hits)
     if best == 0:
         looked = ", ".join(str(place) for place in places)
-        raise ImageDirectoryError(f"no image such as {sample[0]} in {looked}; give the folder with --image-dir")
+        raise ImageDirectoryError(f"no image such as {sample[0]!r} in {looked}; give the folder with --image-dir")
     return places[-k]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> Source:
@@ -87,33 +96,45 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
         ImageError: the file is missing, no image, truncated, of another size than declared, or of an unknown kind.
     """
     try:
-        with Image.open(path) as image:
-            upright = _transposition(image, declared, exif)
+        with _own_limit(), Image.open(path) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px")
+            upright = _transposition(image, declared, exif)
             reduction = _draft(image, finest)
             pixels = _to_rgb(image)
     except FileNotFoundError:
         raise ImageError("the file does not exist") from None
     except UnidentifiedImageError:
         raise ImageError("the file is no image that PIL knows") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"the file cannot be decoded: {error}") from None
     return Source(pixels if upright is None else pixels.transpose(upright), reduction)
 
 
 def _transposition(image: Image.Image, declared: tuple[int, int], exif: str) -> Image.Transpose | None:
-    """What makes the stored raster the image that was annotated; ImageError if nothing does."""
-    flag = image.getexif().get(ExifTags.Base.Orientation, 1)
-    stored = image.size
-    shown = stored[::-1] if flag in _TURNED else stored
-    if exif == "apply" or (exif == "auto" and stored != declared and shown == declared):
-        found, upright = shown, _UPRIGHT.get(flag)
-    else:
-        found, upright = stored, None
-    if found != declared:
-        raise ImageError(f"the file is {found[0]}x{found[1]} px, the annotations say {declared[0]}x{declared[1]}")
+    """What makes the stored raster the image that was annotated; ImageError if nothing does.
+
+    The flag is read only where it matters: in a PNG it may stand behind the pixels.
+    """
+    shown, upright = image.size, None
+    if exif == "apply" or (exif == "auto" and shown != declared and shown[::-1] == declared):
+        flag = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if exif == "apply" or flag in _TURNED:
+            upright = _UPRIGHT.get(flag)
+            shown = shown[::-1] if flag in _TURNED else shown
+    if shown != declared:
+        raise ImageError(f"the file is {shown[0]}x{shown[1]} px, the annotations say {declared[0]}x{declared[1]}")
     return upright
+
+
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """PIL's guess at decompression bombs is off: sizes are held against the annotations and `LARGEST_IMAGE` instead."""
+    guess, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = guess
 
 
 def _draft(image: Image.Image, finest: float) -> int:
@@ -126,10 +147,11 @@ def _draft(image: Image.Image, finest: float) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _SIXTEEN_BITS:
+    if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError(f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first")
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("RGBA")
+    image.info.pop("transparency", None)  # alpha is dropped, so nothing needs to be said of it
     return image.convert("RGB")  # a copy, also of an RGB image, so that the file can be closed

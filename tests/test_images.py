@@ -404,7 +404,7 @@ def test_a_given_folder_is_the_only_one_looked_in(tmp_path: Path, is_one_line: C
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.jpg").write_bytes(b"")
     assert find_image_dir(tmp_path / "coco.json", ["a.jpg"], tmp_path / "images") == tmp_path / "images"
-    with pytest.raises(ImageDirectoryError, match=r"no image such as a\.jpg in .*give the folder with --image-dir") as caught:
+    with pytest.raises(ImageDirectoryError, match=r"no image such as 'a\.jpg' in .*give the folder with --image-dir") as caught:
         find_image_dir(tmp_path / "coco.json", ["a.jpg"], tmp_path / "other")
     is_one_line(caught.value)
 

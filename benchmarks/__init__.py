@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a ratio measured in the same run. `make bench` runs all of them."""
