@@ -24,7 +24,9 @@ from chipper.workers import Workers
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         workdir = Workdir(Path(folder) / "chips")
-        build_positives(COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor())
+        build_positives(
+            COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor()
+        )
         mine_workdir(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
         options = ExportOptions(chips_per_shard=10_000)
         plans = plan_shards(workdir, workdir.dataset(), 10_000, options.render)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -45,23 +46,31 @@ def _packed(rle: dict[str, Any], image_size: tuple[int, int]) -> dict[str, Any]:
 
 def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float]], float]:
     scale, x, y, width, height = window
-    clipped, area = [], 0.0
+    pieces = []
     for flat in polygons:
         if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
             continue  # fewer than three points, as some tools write for specks
         points = np.asarray(flat, dtype=np.float64).reshape(-1, 2) * scale - (x, y)
         if not np.isfinite(points).all():
             continue
-        try:
-            part = shapely.clip_by_rect(shapely.Polygon(points), 0, 0, width, height)
-        except shapely.GEOSException:  # self-crossing outlines that GEOS cannot cut
-            part = shapely.clip_by_rect(shapely.make_valid(shapely.Polygon(points)), 0, 0, width, height)
-        for piece in shapely.get_parts(part):
-            if piece.geom_type == "Polygon" and piece.area > 0:
-                outline = np.asarray(piece.exterior.coords)[:-1]
-                clipped.append(np.round(outline, _DECIMALS).ravel().tolist())
-                area += piece.area
-    return clipped, area
+        shape = shapely.Polygon(points)
+        if not shape.is_valid:
+            shape = shapely.make_valid(shape)  # even-odd, as pycocotools fills outlines that cross themselves
+        cut = shapely.intersection(shape, shapely.box(0, 0, width, height))
+        pieces += [piece for piece in shapely.get_parts(cut) if piece.geom_type == "Polygon" and piece.area > 0]
+    outlines = [np.round(_outline(piece), _DECIMALS).ravel().tolist() for piece in pieces]
+    return outlines, float(shapely.union_all(pieces).area) if pieces else 0.0
+
+
+def _outline(piece: shapely.Polygon) -> npt.NDArray[np.float64]:
+    """(n, 2) one path around a polygon and its holes: COCO knows no holes, so slits of no width lead to them and back."""
+    rings = [np.asarray(ring.coords) for ring in (piece.exterior, *piece.interiors)]
+    if len(rings) == 1:
+        return rings[0][:-1]
+    path = [rings[0]]
+    for hole in rings[1:]:
+        path += [hole, rings[0][:1]]
+    return np.concatenate(path)
 
 
 def _clip_rle(packed: dict[str, Any], window: Window, image_size: tuple[int, int]) -> tuple[dict[str, Any], float]:

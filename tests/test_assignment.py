@@ -78,7 +78,13 @@ def test_a_box_moves_only_where_no_scale_of_its_own_holds_it_and_then_to_one_sca
 
 
 def test_the_valid_range_is_of_the_geometric_mean_of_the_sides_in_source_px():
-    boxes = [(0, 0, 80, 80), (0, 0, 79, 80), (0, 0, 16, 64), (0, 0, 150, 150), (0, 0, 90, 160)]  # 80, 79.5, 32, 150, 120
+    boxes = [
+        (0, 0, 80, 80),
+        (0, 0, 79, 80),
+        (0, 0, 16, 64),
+        (0, 0, 150, 150),
+        (0, 0, 90, 160),
+    ]  # 80, 79.5, 32, 150, 120
     found = by_hand([(640, 480)], [boxes], "512,1.667,3", None)
     assert found.in_range.tolist() == [
         [False, False, False, True, True],

@@ -28,7 +28,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 def test_same_bytes_for_any_jobs(drawn: Any, tmp_path: Path, build: Build, hashes: Callable[..., Any]) -> None:
-    found = [hashes(build(drawn.coco, tmp_path / f"chips{jobs}", jobs, variants=2, stride="30-40").path) for jobs in (1, 2, 3, -1)]
+    found = [
+        hashes(build(drawn.coco, tmp_path / f"chips{jobs}", jobs, variants=2, stride="30-40").path)
+        for jobs in (1, 2, 3, -1)
+    ]
     assert "chips/positive-00002.parquet" in found[0]
     assert all(other == found[0] for other in found[1:])
 
@@ -185,7 +188,10 @@ def test_a_crash_leaves_no_dataset_json(
 
 
 def test_a_second_builder_is_refused(drawn: Any, tmp_path: Path, build: Build) -> None:
-    with locked(tmp_path / "chips", "export-shards"), pytest.raises(WorkdirError, match="in use by chipper export-shards"):
+    with (
+        locked(tmp_path / "chips", "export-shards"),
+        pytest.raises(WorkdirError, match="in use by chipper export-shards"),
+    ):
         build(drawn.coco, tmp_path / "chips")
 
 
@@ -264,7 +270,10 @@ def test_image_dir_given_later_is_remembered(own_drawn: Any, tmp_path: Path, bui
 def test_image_without_any_chip(tmp_path: Path, write_coco: Callable[..., Path], build: Build) -> None:
     coco = write_coco(
         tmp_path,
-        images=[{"id": 1, "file_name": "a.jpg", "width": 9, "height": 9}, {"id": 2, "file_name": "b", "width": 1, "height": 1}],
+        images=[
+            {"id": 1, "file_name": "a.jpg", "width": 9, "height": 9},
+            {"id": 2, "file_name": "b", "width": 1, "height": 1},
+        ],
         annotations=[{"id": 1, "image_id": 2, "category_id": 1, "bbox": [0, 0, 1, 1]}],
         categories=[{"id": 1, "name": "x"}],
     )

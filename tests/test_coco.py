@@ -273,7 +273,9 @@ def test_bad_image_is_listed_and_the_others_used(tmp_path: Path, record: Any, re
 
 
 def test_annotations_of_a_skipped_image_say_so(tmp_path: Path) -> None:
-    coco = read_coco(written(tmp_path, images=[IMAGE, image(width=0)], annotations=[ANNOTATION, annotation(image_id=2)]))
+    coco = read_coco(
+        written(tmp_path, images=[IMAGE, image(width=0)], annotations=[ANNOTATION, annotation(image_id=2)])
+    )
     assert skips(coco) == [("image", "no usable size"), ("annotation", "image skipped")]
 
 
@@ -341,7 +343,9 @@ def test_bad_mask_or_keypoints_stop_no_command(
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "bbox", "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "bbox", "x"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 

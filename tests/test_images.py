@@ -157,9 +157,7 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
@@ -298,9 +296,7 @@ def test_no_image(tmp_path: Path, content: bytes | None, is_one_line: Callable[.
 @pytest.mark.parametrize("finest", [1.0, 0.2])
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.tif", "a.gif"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_truncated(
-    tmp_path: Path, name: str, share: float, finest: float, is_one_line: Callable[..., str]
-) -> None:
+def test_truncated(tmp_path: Path, name: str, share: float, finest: float, is_one_line: Callable[..., str]) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), name)
     data = path.read_bytes()
@@ -310,9 +306,7 @@ def test_truncated(
     is_one_line(caught.value)
 
 
-def test_another_size_is_found_before_any_pixel_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_size_is_found_before_any_pixel_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import ImageFile
 
     paths = [saved(tmp_path, Image.fromarray(pattern()), name) for name in ("a.jpg", "a.png", "a.bmp")]
@@ -359,7 +353,11 @@ FORMATS = {name: encoded(name) for name in ("JPEG", "PNG", "BMP", "GIF", "TIFF",
 
 @pytest.mark.filterwarnings("ignore")  # PIL warns of much that is damaged
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(sorted(FORMATS)), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12), st.floats(0.05, 1))
+@given(
+    st.sampled_from(sorted(FORMATS)),
+    st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12),
+    st.floats(0.05, 1),
+)
 def test_damage_raises_nothing_but_image_errors(
     tmp_path_factory: pytest.TempPathFactory, name: str, changes: list[tuple[float, int]], share: float
 ) -> None:
@@ -382,7 +380,18 @@ def test_damage_raises_nothing_but_image_errors(
 
 @pytest.mark.parametrize(
     "place",
-    ["images", ".", "instances_train2017", "train2017", "images/train2017", "val", "JPEGImages", "data", "../images", "../train2017"],
+    [
+        "images",
+        ".",
+        "instances_train2017",
+        "train2017",
+        "images/train2017",
+        "val",
+        "JPEGImages",
+        "data",
+        "../images",
+        "../train2017",
+    ],
 )
 def test_images_in_the_usual_places_are_found(tmp_path: Path, place: str) -> None:
     base = tmp_path / "set" / "annotations"
@@ -404,7 +413,9 @@ def test_a_given_folder_is_the_only_one_looked_in(tmp_path: Path, is_one_line: C
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.jpg").write_bytes(b"")
     assert find_image_dir(tmp_path / "coco.json", ["a.jpg"], tmp_path / "images") == tmp_path / "images"
-    with pytest.raises(ImageDirectoryError, match=r"no image such as 'a\.jpg' in .*give the folder with --image-dir") as caught:
+    with pytest.raises(
+        ImageDirectoryError, match=r"no image such as 'a\.jpg' in .*give the folder with --image-dir"
+    ) as caught:
         find_image_dir(tmp_path / "coco.json", ["a.jpg"], tmp_path / "other")
     is_one_line(caught.value)
 

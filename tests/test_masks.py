@@ -85,7 +85,10 @@ def test_self_crossing_polygons_keep_their_area(window: Window) -> None:
 
 def test_overlapping_pieces_count_once() -> None:
     """One object in two polygons that overlap, as annotators draw them; pycocotools merges them."""
-    pieces = [[10.0, 10.0, 110.0, 10.0, 110.0, 110.0, 10.0, 110.0], [60.0, 10.0, 160.0, 10.0, 160.0, 110.0, 60.0, 110.0]]
+    pieces = [
+        [10.0, 10.0, 110.0, 10.0, 110.0, 110.0, 10.0, 110.0],
+        [60.0, 10.0, 160.0, 10.0, 160.0, 110.0, 60.0, 110.0],
+    ]
     _, area = clip_segmentation(pieces, WINDOWS["whole image"], SIZE)
     assert area == pytest.approx(15_000, rel=0.01)
 
@@ -112,7 +115,8 @@ def test_any_polygon_stays_within_the_content(points: list[tuple[int, int]], nam
 
 
 @pytest.mark.parametrize(
-    "polygons", [[], [[]], [[1.0, 2.0]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5]], [[5, 5, 5, 5, 5, 5]], [[1, 1, 9, 9, 5, 5]], ["x"]]
+    "polygons",
+    [[], [[]], [[1.0, 2.0]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5]], [[5, 5, 5, 5, 5, 5]], [[1, 1, 9, 9, 5, 5]], ["x"]],
 )
 def test_specks_are_nothing(polygons: list[list[float]]) -> None:
     assert clip_segmentation(polygons, WINDOWS["whole image"], SIZE) == ([], 0)

@@ -232,7 +232,9 @@ def test_bad_rows_are_refused_with_their_image(
     [np.ones((1, 5), complex), np.zeros((1, 5), "M8[s]"), np.array([["a"] * 5]), np.zeros((2, 5), [("a", "f4")])],
     ids=["complex", "times", "texts", "a structure"],
 )
-def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, array: Any, is_one_line: Callable[..., str]) -> None:
+def test_arrays_of_anything_but_numbers_are_refused(
+    tmp_path: Path, array: Any, is_one_line: Callable[..., str]
+) -> None:
     path = tmp_path / "rpn.pkl"
     path.write_bytes(pickle.dumps([FINE, array, FINE, FINE, FINE]))
     with pytest.raises(ProposalError, match="is refused: it holds an array of type") as caught:
@@ -265,7 +267,9 @@ def test_proposals_of_another_data_set_are_refused(tmp_path: Path, is_one_line: 
     path = tmp_path / "rpn.pkl"
     far = np.array([[600, 100, 900, 200, 0.5]])
     path.write_bytes(pickle.dumps({30: FINE * 9, 10: far}))
-    with pytest.raises(ProposalError, match=r"10% of the proposals lie outside their image \(the first: image 10\)") as caught:
+    with pytest.raises(
+        ProposalError, match=r"10% of the proposals lie outside their image \(the first: image 10\)"
+    ) as caught:
         opened(path).of(images())
     is_one_line(caught.value)
     path.write_bytes(pickle.dumps({30: FINE * 99, 10: far}))

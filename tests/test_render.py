@@ -21,9 +21,7 @@ def rendered(picture: Image.Image | Source, scale: float, x: int, y: int, size: 
     """The chip at (x, y) as float64, with the content that build-positives would give it."""
     source = picture if isinstance(picture, Source) else Source(picture, 1)
     width, height = (side * source.reduction for side in source.pixels.size)
-    content = tuple(
-        int(min(canvas_size(side, scale) - corner, size)) for side, corner in ((width, x), (height, y))
-    )
+    content = tuple(int(min(canvas_size(side, scale) - corner, size)) for side, corner in ((width, x), (height, y)))
     return np.asarray(render_chip(source, scale, x, y, content, size)).astype(np.float64)
 
 
@@ -153,7 +151,9 @@ def test_padding_is_imagenet_s_mean() -> None:
 @pytest.mark.parametrize("scale", [0.49, 0.32, 0.2, 0.11])
 def test_reduced_decoding_shows_the_same(tmp_path: Path, size: tuple[int, int], scale: float) -> None:
     rng = np.random.default_rng(4)
-    picture = Image.fromarray(rng.integers(20, 235, (60, 80, 3)).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    picture = Image.fromarray(rng.integers(20, 235, (60, 80, 3)).astype(np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
     path = tmp_path / "a.jpg"
     picture.save(path, quality=95)
     full, reduced = open_source(path, size, "auto", 1.0), open_source(path, size, "auto", scale)

@@ -175,7 +175,8 @@ FORGED = {
     "type that claims objects, rebuilt": RECONSTRUCT + b"(I0\ntS'b'\ntR(I1\n(I1\nt" + FLAGGED + b"I00\n]I1\natb.",
     "type that claims objects, as scalar": b"cnumpy.core.multiarray\nscalar\n(" + FLAGGED + b"C\x08AAAAAAAAtR.",
     "strides beyond the buffer": b"cnumpy\nndarray\n((I1000\ntS'f8'\nC\x08AAAAAAAAI0\n(I800\nttR.",
-    "rebuilt with too few bytes": RECONSTRUCT + b"(I0\ntS'b'\ntR(I1\n(I1000\ntcnumpy\ndtype\n(S'f8'\ntRI00\nC\x04AAAAtb.",
+    "rebuilt with too few bytes": RECONSTRUCT
+    + b"(I0\ntS'b'\ntR(I1\n(I1000\ntcnumpy\ndtype\n(S'f8'\ntRI00\nC\x04AAAAtb.",
     "a petabyte": b"cnumpy\nndarray\n((L1000000000000000L\ntS'f8'\ntR.",
 }
 RUN = """
@@ -202,7 +203,14 @@ def test_forged_arrays_are_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"hello", b"\x80\x09.", b'[{"image_id": 1}]', pickle.dumps([np.zeros((9, 5))])[:-20], b"\x80\x04\x95" + b"\xff" * 8],
+    [
+        b"",
+        b"hello",
+        b"\x80\x09.",
+        b'[{"image_id": 1}]',
+        pickle.dumps([np.zeros((9, 5))])[:-20],
+        b"\x80\x04\x95" + b"\xff" * 8,
+    ],
     ids=["empty", "text", "future protocol", "JSON", "cut", "frame beyond the end"],
 )
 def test_no_pickle_is_said_to_be_none(data: bytes, is_one_line: Callable[..., str]) -> None:

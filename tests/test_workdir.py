@@ -48,7 +48,9 @@ def test_dataset_json_is_readable(drawn: Any, workdir: Workdir) -> None:
 
 
 def test_no_workdir(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(WorkdirError, match=r"no finished workdir.*run `chipper build-positives.*or give --workdir") as caught:
+    with pytest.raises(
+        WorkdirError, match=r"no finished workdir.*run `chipper build-positives.*or give --workdir"
+    ) as caught:
         Workdir(tmp_path / "chips").dataset()
     is_one_line(caught.value)
 
@@ -92,7 +94,10 @@ def test_the_id_speaks_of_source_and_every_option() -> None:
         PositiveOptions.parse("512,1.667,3.1"),
         PositiveOptions.parse(valid_ranges="120:,32:150,:81"),
         PositiveOptions.parse(stride="32-33"),
-        *(PositiveOptions.parse(**{k: v}) for k, v in {"chip_size": 256, "variants": 2, "epochs": 6, "seed": 1}.items()),
+        *(
+            PositiveOptions.parse(**{k: v})
+            for k, v in {"chip_size": 256, "variants": 2, "epochs": 6, "seed": 1}.items()
+        ),
         PositiveOptions.parse(masks=True),
     ]
     ids = {dataset_id("a", options) for options in (plain, *others)} | {dataset_id("b", plain)}
