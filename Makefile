@@ -32,6 +32,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PIP) install --no-deps $(PILLOW_SIMD) 2>$(VENV)/pillow-simd.log || { \
 	  echo "pillow-simd could not be built ($(VENV)/pillow-simd.log): going on with Pillow, slower. To have it: apt-get install gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev, then make clean setup"; \
 	  $(PIP) install --no-deps $(PILLOW); }
+	@$(BIN)/python -c 'from PIL import features; lost = [f for f in ("webp", "libtiff") if not features.check(f)]; \
+	  lost and print("the image library reads no", ", ".join(lost), "here; for that: apt-get install libwebp-dev libtiff-dev, then make clean setup")'
 	@echo "[setup 4/4] installing chipper itself"
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
