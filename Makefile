@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# pip's cache is left out, or a build from before the headers were there would come again.
 # The image library stands outside requirements.lock: pillow-simd and Pillow are two builds of the same PIL package.
 PILLOW_SIMD := pillow-simd==12.1.1.post0
 PILLOW := pillow==13.0.0
@@ -29,7 +30,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PIP) install --no-deps -r requirements.lock
 	@echo "[setup 3/4] building pillow-simd, the fast image library (about a minute)"
 	@$(PIP) uninstall --yes pillow pillow-simd 2>/dev/null; \
-	$(PIP) install --no-deps $(PILLOW_SIMD) 2>$(VENV)/pillow-simd.log || { \
+	$(PIP) install --no-deps --no-cache-dir $(PILLOW_SIMD) 2>$(VENV)/pillow-simd.log || { \
 	  echo "pillow-simd could not be built ($(VENV)/pillow-simd.log): going on with Pillow, slower. To have it: apt-get install gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev, then make clean setup"; \
 	  $(PIP) install --no-deps $(PILLOW); }
 	@$(BIN)/python -c 'from PIL import features; lost = [f for f in ("webp", "libtiff") if not features.check(f)]; \

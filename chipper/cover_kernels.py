@@ -2,7 +2,7 @@
 
 Both axes are cut into runs of neighbouring candidates that lie in the same boxes' rectangles, so the counts live on a
 grid of at most 2n + 1 runs a side however large the canvas is. Counts come from a 2-D difference array (four updates a
-box); a pick subtracts the rectangles of the boxes it covers and looks again only at the rows they touch.
+box); a pick subtracts the rectangles of the boxes it covers and looks again only at the blocks of runs they touch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from chipper.accelerate import kernel
 from chipper.seeds import GAMMA, MIX_1, MIX_2
 
+_BLOCK = 32  # runs of a row whose best count is kept; a chip reaches over about as many at the default stride
 _GAMMA, _MIX_1, _MIX_2 = np.uint64(GAMMA), np.uint64(MIX_1), np.uint64(MIX_2)
 
 
@@ -52,16 +53,30 @@ def cut_axis(first, last, chosen, n, origin, run_of, run_start):
 
 
 @kernel
-def row_best(counts, row, columns, stride, start):
-    """Highest count of a row of runs, and the number of candidate columns that have it."""
-    best, ties = np.int32(-1), np.int64(0)
-    for c in range(columns):
-        value = counts[row * stride + c]
-        if value > best:
-            best, ties = value, start[c + 1] - start[c]
-        elif value == best:
-            ties += start[c + 1] - start[c]
-    return best, ties
+def look_at_blocks(counts, row, first, last, columns, stride, start, best, ties):
+    """Note the highest count in the row's blocks first..last and how many candidate columns have it."""
+    blocks = (columns - 1) // _BLOCK + 1
+    for block in range(first, last + 1):
+        top, number = np.int32(-1), np.int64(0)
+        for c in range(block * _BLOCK, min((block + 1) * _BLOCK, columns)):
+            value = counts[row * stride + c]
+            if value > top:
+                top, number = value, start[c + 1] - start[c]
+            elif value == top:
+                number += start[c + 1] - start[c]
+        best[row * blocks + block], ties[row * blocks + block] = top, number
+
+
+@kernel
+def row_best(row, blocks, best, ties):
+    """Highest count of a row of runs, and the number of candidate columns that have it, from its blocks."""
+    top, number = np.int32(-1), np.int64(0)
+    for k in range(row * blocks, (row + 1) * blocks):
+        if best[k] > top:
+            top, number = best[k], ties[k]
+        elif best[k] == top:
+            number += ties[k]
+    return top, number
 
 
 @kernel
@@ -84,6 +99,7 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
     start_x, start_y = np.empty(64, np.int64), np.empty(64, np.int64)
     best_of_row, ties_of_row = np.empty(64, np.int32), np.empty(64, np.int64)
     counts = np.empty(1024, np.int32)
+    best_of_block, ties_of_block = np.empty(64, np.int32), np.empty(64, np.int64)
 
     for i in range(images):
         base = offsets[i]
@@ -113,6 +129,9 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
         stride = columns + 1
         if (rows + 1) * stride > counts.size:
             counts = np.empty(2 * (rows + 1) * stride, np.int32)
+        blocks = (columns - 1) // _BLOCK + 1
+        if rows * blocks > best_of_block.size:
+            best_of_block, ties_of_block = np.empty(2 * rows * blocks, np.int32), np.empty(2 * rows * blocks, np.int64)
 
         counts[: (rows + 1) * stride] = 0
         for k in range(n):
@@ -129,7 +148,8 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
                 running += counts[r * stride + c]
                 above = counts[(r - 1) * stride + c] if r > 0 else np.int32(0)
                 counts[r * stride + c] = running + above
-            best_of_row[r], ties_of_row[r] = row_best(counts, r, columns, stride, start_x)
+            look_at_blocks(counts, r, 0, blocks - 1, columns, stride, start_x, best_of_block, ties_of_block)
+            best_of_row[r], ties_of_row[r] = row_best(r, blocks, best_of_block, ties_of_block)
 
         state = seeds[i]
         while n > 0:
@@ -162,7 +182,7 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
             pick_x[base + pick], pick_y[base + pick], pick_count[base + pick] = x, y, best
             picks[i] = pick + 1
 
-            top, bottom, kept = rows, 0, 0
+            top, bottom, left_end, right_end, kept = rows, 0, columns, 0, 0
             for k in range(n):
                 b = chosen[k]
                 if first_x[b] <= x <= last_x[b] and first_y[b] <= y <= last_y[b]:
@@ -173,10 +193,13 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
                         for cc in range(x0, x1):
                             counts[rr * stride + cc] -= 1
                     top, bottom = min(top, y0), max(bottom, y1)
+                    left_end, right_end = min(left_end, x0), max(right_end, x1)
                 else:
                     chosen[kept] = b
                     kept += 1
             n = kept
             for rr in range(top, bottom):
-                best_of_row[rr], ties_of_row[rr] = row_best(counts, rr, columns, stride, start_x)
+                first, last = left_end // _BLOCK, (right_end - 1) // _BLOCK
+                look_at_blocks(counts, rr, first, last, columns, stride, start_x, best_of_block, ties_of_block)
+                best_of_row[rr], ties_of_row[rr] = row_best(rr, blocks, best_of_block, ties_of_block)
     return picks

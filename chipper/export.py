@@ -83,21 +83,39 @@ def export_shards(
         missing = [plan for plan in plans if plan.name not in done]
         if missing:
             (workdir.shards / DATASET).unlink(missing_ok=True)
-        expected = {plan.name: plan.chips for plan in missing}
-        faults: list[ImageFault] = []
-        with monitor.progress("rendering chips", sum(expected.values())) as advance:
-            tasks = [(workdir.path, dataset.epochs_id, images, plan, options) for plan in missing]
-            for receipt in workers.processes(render_shard, tasks):
-                done[receipt.name] = receipt
-                faults += receipt.faults
-                advance(expected[receipt.name])
-                if len(faults) > max(options.max_errors, options.max_error_share * len(names)):
-                    raise _too_many(faults, images)
+        limit = max(options.max_errors, options.max_error_share * len(names))
+        faults = [fault for receipt in done.values() for fault in receipt.faults]
+        for receipt in _render(workdir, dataset, images, missing, options, workers, monitor):
+            done[receipt.name] = receipt
+            faults += receipt.faults
+            if len(faults) > limit:
+                break
+        if len(faults) > limit:
+            raise _too_many(faults, images)
         exported = Exported([done[plan.name] for plan in plans], len(missing), images)
         if exported.faults and not any(receipt.samples for receipt in exported.receipts):
             raise _too_many([fault for _, fault in exported.faults], images)
         _commit(workdir, dataset, exported, options)
     return exported
+
+
+def _render(
+    workdir: Workdir,
+    dataset: Dataset,
+    images: Path,
+    plans: list[ShardPlan],
+    options: ExportOptions,
+    workers: Workers,
+    monitor: Monitor,
+) -> Iterator[Receipt]:
+    """Receipts of the shards as they are finished."""
+    chips = {plan.name: plan.chips for plan in plans}
+    with monitor.progress("rendering chips", sum(chips.values())) as advance:
+        for receipt in workers.processes(
+            render_shard, [(workdir.path, dataset.epochs_id, images, plan, options) for plan in plans]
+        ):
+            advance(chips[receipt.name])
+            yield receipt
 
 
 def render_shard(workdir: Path, belongs_to: str, image_dir: Path, plan: ShardPlan, options: ExportOptions) -> Receipt:
@@ -185,5 +203,5 @@ def _too_many(faults: list[ImageFault], images: Path) -> ImageError:
     last = faults[-1]
     return ImageError(
         f"{len(faults)} images could not be rendered, too many to go on; the last: {images / last.file_name}: {last.error}; "
-        "check --image-dir, or raise --max-errors"
+        "check --image-dir, or raise --max-errors; give --retry-errors once the images are mended"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -47,7 +48,8 @@ def _errno_in(message: str) -> int | None:
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing that becomes ``path`` when the block ends well, and vanishes when it does not."""
-    temporary = path.with_name(f".{path.name}.partial")
+    # a name of its own, since a lost worker's task may be started again while it still writes
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -61,6 +63,14 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in ``folder`` and the folders in it; none may be at work."""
+    for ending in ("parquet", "tar", "json"):
+        for pattern in (f".*.{ending}*.partial", f"*/.*.{ending}*.partial"):
+            for left in folder.glob(pattern):
+                left.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

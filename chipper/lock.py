@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chipper.errors import WorkdirError
-from chipper.files import storage_errors
+from chipper.files import storage_errors, sweep
 
 
 @contextlib.contextmanager
 def locked(workdir: Path, command: str) -> Iterator[None]:
     """Hold the workdir while ``command`` writes to it; the system lets go of it when the process ends, however it ends.
+
+    What killed writers have left is swept up.
 
     Raises:
         WorkdirError: another process holds it; the message names that process.
@@ -35,4 +37,8 @@ def locked(workdir: Path, command: str) -> Iterator[None]:
         file.truncate(0)
         file.write(f"chipper {command} (process {os.getpid()})\n")
         file.flush()
-        yield
+        sweep(workdir)
+        try:
+            yield
+        finally:
+            sweep(workdir)

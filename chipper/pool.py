@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chipper.errors import ShardError
+from chipper.errors import ShardError, WorkdirError
 from chipper.export import ShardSet
 from chipper.files import read_table
 from chipper.schemas import SHARD_INDEX, SchemaMismatch
@@ -39,7 +39,10 @@ class Pool:
         for number, name in enumerate(self.set.shards):
             if read_receipt(folder, name) is None:
                 raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
-            index = read_table(index_path(folder, name), SHARD_INDEX, None, RERUN)
+            try:
+                index = read_table(index_path(folder, name), SHARD_INDEX, None, "run `chipper verify`")
+            except WorkdirError as error:
+                raise ShardError(str(error)) from None
             indices.append(index.append_column("shard", pa.array(np.full(len(index), number))))
         table = pa.concat_tables(indices).sort_by("chip_id")
         self.chip_id: npt.NDArray[np.int64] = table["chip_id"].to_numpy()
@@ -75,7 +78,11 @@ class Pool:
     def _file(self, shard: int) -> int:
         key = os.getpid(), shard  # a descriptor that a forked child shares would be closed under it
         if key not in self._files:
-            self._files[key] = os.open(tar_path(self.folder, self.set.shards[shard]), os.O_RDONLY)
+            path = tar_path(self.folder, self.set.shards[shard])
+            try:
+                self._files[key] = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise ShardError(f"shard {path} cannot be opened ({error.strerror}); {RERUN}") from None
         return self._files[key]
 
 

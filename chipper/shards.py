@@ -79,13 +79,15 @@ def receipt_path(folder: Path, name: str) -> Path:
 
 
 def read_receipt(folder: Path, name: str) -> Receipt | None:
-    """The shard's receipt, or None where the shard is not whole: no receipt, or tar or index of another size."""
+    """The shard's receipt, or None where the shard is not whole: no receipt, that of another shard, or a tar of
+    another size or no index.
+    """
     try:
         receipt = msgspec.json.decode(receipt_path(folder, name).read_bytes(), type=Receipt)
         whole = tar_path(folder, name).stat().st_size == receipt.bytes and index_path(folder, name).exists()
     except (OSError, msgspec.DecodeError):
         return None
-    return receipt if whole else None
+    return receipt if whole and receipt.name == name else None
 
 
 def write_shard(

@@ -50,7 +50,11 @@ def verify_shards(folder: Path, deep: bool, workers: Workers, monitor: Monitor) 
                 receipt_path(folder, name).unlink(missing_ok=True)
             advance(1)
     wanted = {tar_path(folder, name) for name in found.shards}
-    faults += [f"{path}: is not part of this export" for path in sorted(folder.glob("*.tar")) if path not in wanted]
+    faults += [
+        f"{path}: is not part of this export; move or delete it"
+        for path in sorted(folder.glob("*.tar"))
+        if path not in wanted
+    ]
     return Checked(len(found.shards), found.samples, found.bytes, sorted(faults))
 
 

@@ -279,6 +279,13 @@ def test_annotations_of_a_skipped_image_say_so(tmp_path: Path) -> None:
     assert skips(coco) == [("image", "no usable size"), ("annotation", "image skipped")]
 
 
+def test_an_unusable_record_takes_no_id_from_a_good_one(tmp_path: Path) -> None:
+    """As with images: only records that are used can be there twice."""
+    coco = read_coco(written(tmp_path, annotations=[annotation(image_id=77), annotation()]))
+    assert skips(coco) == [("annotation", "unknown image")]
+    assert coco.annotations.annotation_id.tolist() == [2]
+
+
 def test_skips_name_their_record(tmp_path: Path) -> None:
     records = [ANNOTATION, annotation(id=12, bbox=[0, 0, 0, 1]), annotation(id=13, image_id="x")]
     coco = read_coco(written(tmp_path, annotations=records))

@@ -143,3 +143,15 @@ def test_no_box_to_cover_gives_no_window(images):
     windows = run(4, 2, 1, images)
     assert windows.x.size == 0
     assert (windows.window_of_box == -1).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_boxes_on_a_large_grid_are_covered_as_the_oracle_does(seed):
+    """More runs of candidates than the engine keeps in one block."""
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, 380, (90, 2))
+    boxes = np.concatenate([low, low + rng.uniform(2, 20, (90, 2))], axis=1)
+    found = cover(np.array([0, 90]), boxes, np.array([400]), np.array([400]), np.array([seed], np.uint64), 40, 4)
+    picks, pick_of = naive.cover(boxes.tolist(), 400, 400, seed, 40, 4)
+    assert list(zip(found.x.tolist(), found.y.tolist(), found.count.tolist(), strict=True)) == picks
+    assert found.window_of_box.tolist() == pick_of

@@ -17,7 +17,7 @@ import pytest
 
 from chipper import files
 from chipper.errors import AnnotationError, StorageError, WorkdirError
-from chipper.files import atomic, fingerprint, read_bytes, read_table, write_json, write_table
+from chipper.files import atomic, fingerprint, read_bytes, read_table, sweep, write_json, write_table
 from chipper.lock import locked
 from chipper.schemas import EPOCH
 
@@ -141,7 +141,7 @@ with atomic(Path(sys.argv[1])) as file:
 
 
 def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+    path = tmp_path / "file.json"
     path.write_bytes(b"old")
     with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -150,7 +150,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old"
     with atomic(path) as file:  # what it left behind is in nobody's way
         file.write(b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    sweep(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path, is_one_line: Callable[..., str]) -> None:

@@ -375,6 +375,15 @@ def test_damage_raises_nothing_but_image_errors(
             assert source.pixels.mode == "RGB"
 
 
+def test_tiff_that_makes_pil_raise_a_type_error(tmp_path: Path) -> None:
+    """Found by the test above: PIL's readers raise anything."""
+    data = bytearray(FORMATS["TIFF"])
+    data[72], data[114] = 7, 23
+    (tmp_path / "a.tif").write_bytes(bytes(data))
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        open_source(tmp_path / "a.tif", (24, 18))
+
+
 # --- finding the folder ---
 
 

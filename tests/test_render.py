@@ -65,8 +65,8 @@ def test_a_spot_is_where_the_geometry_says(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(0.2, 3.5), st.integers(200, 420), st.integers(200, 420), st.randoms(use_true_random=False))
-def test_flush_chips_of_rounded_canvases(scale: float, width: int, height: int, random: object) -> None:
+@given(st.floats(0.2, 3.5), st.integers(200, 420), st.integers(200, 420))
+def test_flush_chips_of_rounded_canvases(scale: float, width: int, height: int) -> None:
     """Canvas = round(size * scale): the last chip px may lie beyond the image, and the geometry must not stretch for it."""
     size = 128
     x = max(int(canvas_size(width, scale)) - size, 0)

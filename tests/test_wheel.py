@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -47,6 +49,15 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     assert sources - held == set()
     assert "chipper/py.typed" in held
     assert not any(name.startswith(("cli/", "schemas/", "tests/")) for name in held)
+
+
+def test_everything_that_is_asked_for_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [name for names in project["optional-dependencies"].values() for name in names]
+    asked = {re.split(r"[<>=\[; ]", name)[0].lower() for name in [*project["dependencies"], *extras]}
+    locked = {line.split("==")[0].lower() for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    assert asked - locked == {"pillow"}  # the Makefile installs one of its two builds
+    assert "pillow-simd==" in (ROOT / "Makefile").read_text()
 
 
 def test_clean_environment_has_no_torch(clean: Path, tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def test_a_run_is_not_overwritten_and_goes_on_with_resume(folder: Path) -> None:
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:
-    line = fault(folder, "train --shards --name rpn --rpn-only --resume --max-steps 9 --model mobilenet_v2 --weights none")
+    line = fault(
+        folder, "train --shards --name rpn --rpn-only --resume --max-steps 9 --model mobilenet_v2 --weights none"
+    )
     assert "tiny" in line
     assert "mobilenet_v2" in line
 

@@ -1,0 +1,185 @@
+"""chipper.evaluation: pycocotools' numbers, for the files that people have."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from chipper.errors import ChipperError
+from chipper.evaluation import METRICS, evaluate
+
+CONTENT = {
+    "images": [{"id": i, "file_name": f"{i}.jpg", "width": 400, "height": 300} for i in (1, 2)],
+    "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}, {"id": 9, "name": "emu"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 3, "bbox": [10, 10, 100, 100], "area": 10000, "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": 3, "bbox": [200, 50, 20, 20], "area": 400, "iscrowd": 0},
+        {"id": 3, "image_id": 2, "category_id": 7, "bbox": [50, 60, 80, 40], "area": 3200, "iscrowd": 0},
+        {"id": 4, "image_id": 2, "category_id": 7, "bbox": [0, 200, 300, 90], "area": 27000, "iscrowd": 1},
+    ],
+}
+RESULTS = [
+    {"image_id": 1, "category_id": 3, "bbox": [12, 11, 98, 100], "score": 0.9},
+    {"image_id": 1, "category_id": 3, "bbox": [300, 200, 50, 50], "score": 0.8},
+    {"image_id": 1, "category_id": 3, "bbox": [203, 52, 20, 20], "score": 0.7},
+    {"image_id": 2, "category_id": 7, "bbox": [50, 60, 80, 60], "score": 0.6},
+    {"image_id": 2, "category_id": 7, "bbox": [10, 210, 50, 50], "score": 0.95},
+]
+
+
+def files(folder: Path, content: Any = CONTENT, results: Any = RESULTS) -> tuple[Path, Path]:
+    (folder / "coco.json").write_text(json.dumps(content))
+    (folder / "found.json").write_text(json.dumps(results))
+    return folder / "coco.json", folder / "found.json"
+
+
+def by_hand(content: Any, results: Any, folder: Path) -> COCOeval:
+    with contextlib.redirect_stdout(io.StringIO()):
+        (folder / "by_hand.json").write_text(json.dumps(content))
+        truth = COCO(str(folder / "by_hand.json"))
+        run = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return run
+
+
+def test_numbers_are_pycocotools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = evaluate(*files(tmp_path))
+    expected = by_hand(CONTENT, RESULTS, tmp_path)
+    assert tuple(found.numbers) == METRICS
+    assert list(found.numbers.values()) == pytest.approx(expected.stats.tolist())
+    assert 0 < found.numbers["AP"] < 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_classes(tmp_path: Path) -> None:
+    found = evaluate(*files(tmp_path))
+    precision = by_hand(CONTENT, RESULTS, tmp_path).eval["precision"][:, :, :, 0, 2]
+    assert list(found.per_class) == ["cat", "dog", "emu"]
+    assert found.per_class["cat"] == pytest.approx(precision[:, :, 0].mean())
+    assert found.per_class["dog"] == pytest.approx(precision[:, :, 1].mean())
+    assert found.per_class["emu"] == -1
+    assert np.mean([found.per_class["cat"], found.per_class["dog"]]) == pytest.approx(found.numbers["AP"])
+
+
+def test_the_truth_itself_is_perfect(tmp_path: Path) -> None:
+    perfect = [
+        {**{k: a[k] for k in ("image_id", "category_id", "bbox")}, "score": 1.0}
+        for a in CONTENT["annotations"]
+        if not a["iscrowd"]
+    ]
+    found = evaluate(*files(tmp_path, results=perfect))
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+    assert [found.numbers[name] for name in names] == pytest.approx([1] * 7)
+
+
+def test_on_coco128(coco128: Path, tmp_path: Path) -> None:
+    content = json.loads((coco128 / "instances.json").read_text())
+    rng = np.random.default_rng(0)
+    results = [
+        {
+            "image_id": a["image_id"],
+            "category_id": a["category_id"],
+            "bbox": (np.array(a["bbox"]) + rng.normal(0, 2, 4) * [1, 1, 0, 0]).tolist(),
+            "score": float(rng.random()),
+        }
+        for a in content["annotations"][::2]
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(results))
+    found = evaluate(coco128 / "instances.json", tmp_path / "found.json")
+    assert list(found.numbers.values()) == pytest.approx(by_hand(content, results, tmp_path).stats.tolist())
+
+
+def test_no_detections(tmp_path: Path) -> None:
+    found = evaluate(*files(tmp_path, results=[]))
+    assert found.numbers["AP"] == found.numbers["AR100"] == 0
+    assert found.per_class["cat"] == 0
+    assert found.per_class["emu"] == -1, "no ground truth is no failure"
+
+
+@pytest.mark.parametrize("field", ["area", "iscrowd"])
+def test_annotations_without_what_build_positives_does_not_need(tmp_path: Path, field: str) -> None:
+    """build-positives takes files without area and iscrowd; what it trained on can be evaluated."""
+    content = copy.deepcopy(CONTENT)
+    content["annotations"] = [a for a in content["annotations"] if not a["iscrowd"]]
+    expected = evaluate(*files(tmp_path, content)).numbers
+    for annotation in content["annotations"]:
+        del annotation[field]
+    assert evaluate(*files(tmp_path, content)).numbers == expected
+
+
+def test_bad_records_in_the_annotations_are_left_out(tmp_path: Path) -> None:
+    """As build-positives leaves them out."""
+    expected = evaluate(*files(tmp_path)).numbers
+    content = copy.deepcopy(CONTENT)
+    bad = content["annotations"][0]
+    content["annotations"] += [{**bad, "id": 50, "bbox": None}, {**bad, "id": 51, "bbox": [math.nan] * 4}, {"id": 52}]
+    assert evaluate(*files(tmp_path, content)).numbers == expected
+
+
+def test_boxes_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
+    bad = [{**RESULTS[0], "bbox": [math.nan, 0, 1, 1]}, {**RESULTS[0], "bbox": [0, 0, math.inf, 1]}]
+    assert evaluate(*files(tmp_path, results=RESULTS + bad)) == evaluate(*files(tmp_path))
+
+
+BAD_RESULTS = {
+    "not JSON": b"hello",
+    "cut": json.dumps(RESULTS).encode()[:-9],
+    "an object": b"{}",
+    "numbers": b"[1, 2]",
+    "no score": json.dumps([{k: v for k, v in RESULTS[0].items() if k != "score"}]).encode(),
+    "no category": json.dumps([{k: v for k, v in RESULTS[0].items() if k != "category_id"}]).encode(),
+    "box of three": json.dumps([{**RESULTS[0], "bbox": [1, 2, 3]}]).encode(),
+    "box of texts": json.dumps([{**RESULTS[0], "bbox": ["1", "2", "3", "4"]}]).encode(),
+    "null box": json.dumps([{**RESULTS[0], "bbox": None}]).encode(),
+    "null score": json.dumps([{**RESULTS[0], "score": None}]).encode(),
+    "image id is a list": json.dumps([{**RESULTS[0], "image_id": [1]}]).encode(),
+    "image id is a text": json.dumps([{**RESULTS[0], "image_id": "x"}]).encode(),
+    "invalid UTF-8": b'[{"image_id": "\xff"}]',
+    "other images": json.dumps([{**RESULTS[0], "image_id": 99}]).encode(),
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+}
+
+
+@pytest.mark.parametrize("data", BAD_RESULTS.values(), ids=BAD_RESULTS)
+def test_bad_results_are_refused_in_one_line(tmp_path: Path, data: bytes, is_one_line: Callable[..., str]) -> None:
+    coco, found = files(tmp_path)
+    found.write_bytes(data)
+    with pytest.raises(ChipperError) as caught:
+        evaluate(coco, found)
+    message = is_one_line(caught.value)
+    assert str(found) in message
+    assert "chipper predict" in message or "it is a list of image_id" in message, "no cure"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("how", ["missing", "folder"])
+def test_files_that_are_not_there(tmp_path: Path, which: int, how: str, is_one_line: Callable[..., str]) -> None:
+    paths = files(tmp_path)
+    paths[which].unlink()
+    if how == "folder":
+        paths[which].mkdir()
+    with pytest.raises(ChipperError) as caught:
+        evaluate(*paths)
+    assert str(paths[which]) in is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"7", b'{"images": []}', b"\xff"])
+def test_bad_annotation_files(tmp_path: Path, content: bytes, is_one_line: Callable[..., str]) -> None:
+    coco, found = files(tmp_path)
+    coco.write_bytes(content)
+    with pytest.raises(ChipperError) as caught:
+        evaluate(coco, found)
+    assert str(coco) in is_one_line(caught.value)
