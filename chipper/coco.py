@@ -240,7 +240,7 @@ def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ..
                 f"{path}: a category is malformed ({entry.problem}); give each an integer id and a name"
             )
         assert isinstance(entry, Category)
-        if seen.setdefault(entry.id, entry) != entry:
+        if seen.setdefault(entry.id, entry).name != entry.name:
             raise AnnotationError(
                 f"{path}: category id {entry.id} stands for {seen[entry.id].name!r} and for {entry.name!r}; give each its own"
             )

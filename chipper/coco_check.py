@@ -96,11 +96,9 @@ def checked_annotations(
         clipped = np.clip(box, 0, limits).astype(np.float32).astype(np.float64)
         without_area = ~(corner[:, 2:] > 0).all(axis=1)
         outside = ~(clipped[:, 2:] > clipped[:, :2]).all(axis=1)
-    first_seen = np.zeros(n, np.bool_)
-    first_seen[np.unique(annotation_id, return_index=True)[1]] = True
-
     known, _ = _ids(known_images)
     reasons = (
+        ("no usable id", ~has_id & np.array([r.id is not None for r in records], dtype=np.bool_)),
         ("no usable image id", ~has_image),
         ("image skipped", ~found & np.isin(image_id, known)),
         ("unknown image", ~found),
@@ -109,11 +107,15 @@ def checked_annotations(
         ("box not finite", ~np.isfinite(box).all(axis=1)),
         ("box without area", without_area),
         ("box outside the image", outside),
-        ("duplicate id", ~first_seen),
+        ("duplicate id", np.zeros(n, np.bool_)),
     )
     reason_of = np.full(n, -1)
     for number, (_, bad) in enumerate(reasons):
         reason_of[(reason_of < 0) & bad] = number
+    usable = np.flatnonzero(reason_of < 0)  # only records that are used can be there twice
+    repeated = np.ones(usable.size, np.bool_)
+    repeated[np.unique(annotation_id[usable], return_index=True)[1]] = False
+    reason_of[usable[repeated]] = len(reasons) - 1
     for k in np.flatnonzero(reason_of >= 0):
         record, reason = records[k], reasons[reason_of[k]][0]
         detail = f"category {record.category_id}, bbox {list(record.bbox) if record.bbox else None}"

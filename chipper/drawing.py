@@ -19,7 +19,7 @@ _WIDEST = 1280  # px, of the image
 def draw_image(pixels: Image.Image, annotations: Annotations, chips: Chips) -> Image.Image:
     """The image with its boxes (white, crowds grey) and its chips, one colour a scale, negatives orange."""
     zoom = min(1.0, _WIDEST / pixels.width)
-    canvas = pixels.resize((round(pixels.width * zoom), round(pixels.height * zoom)))
+    canvas = pixels.resize((max(1, round(pixels.width * zoom)), max(1, round(pixels.height * zoom))))
     draw = ImageDraw.Draw(canvas)
     for k in range(len(annotations)):
         colour = IGNORED if annotations.iscrowd[k] else (255, 255, 255)
@@ -30,7 +30,8 @@ def draw_image(pixels: Image.Image, annotations: Annotations, chips: Chips) -> I
         colour = NEGATIVE if negative else SCALE_COLOURS[scale % len(SCALE_COLOURS)]
         x1, y1, x2, y2 = chips.source_box[k] * zoom
         inset = 2 * scale  # so that chips of the same outline stay apart
-        draw.rectangle((x1 + inset, y1 + inset, x2 - 1 - inset, y2 - 1 - inset), outline=colour, width=2)
+        left, top = x1 + inset, y1 + inset
+        draw.rectangle((left, top, max(left, x2 - 1 - inset), max(top, y2 - 1 - inset)), outline=colour, width=2)
     return canvas
 
 

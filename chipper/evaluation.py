@@ -5,21 +5,36 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import msgspec
 
-from chipper.errors import AnnotationError, OptionError
+from chipper.errors import AnnotationError, ChipperError, OptionError
+from chipper.files import read_bytes
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
 
+_TRUTH_CURE = "give the annotations of the images"
+_RESULTS_CURE = "it is a list of image_id, category_id, bbox, score, as `chipper predict` writes"
+_Box = tuple[float, float, float, float]
+
+
+class _Detection(msgspec.Struct):
+    """One entry of a COCO results file; bbox is x y w h in source px."""
+
+    image_id: int
+    category_id: int
+    bbox: _Box
+    score: float
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Box AP and AR; -1 where no ground truth is of that size."""
+    """Box AP and AR; -1 where no ground truth is of that size or class."""
 
     numbers: dict[str, float]
     per_class: dict[str, float]  # AP by category name
@@ -28,6 +43,9 @@ class Evaluation:
 def evaluate(coco_path: Path, detections: Path) -> Evaluation:
     """Evaluate a COCO results file against a COCO file.
 
+    Annotations without area or crowd flag count as build-positives counts them; those without a usable box are left out,
+    and so are detections that are not finite.
+
     Raises:
         AnnotationError: the COCO file cannot be read.
         OptionError: the results cannot be read, or are of other images.
@@ -35,24 +53,20 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    quiet = io.StringIO()  # pycocotools prints
-    with contextlib.redirect_stdout(quiet):
-        try:
-            truth = COCO(str(coco_path))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AnnotationError(
-                f"{coco_path} cannot be read as COCO ({error}); give the annotations of the images"
-            ) from None
-        found = _read_results(detections)
-        unknown = {entry["image_id"] for entry in found} - set(truth.getImgIds())
-        if unknown:
-            raise OptionError(
-                f"{detections} has detections in {len(unknown)} images that {coco_path} does not have (the first: "
-                f"{min(unknown)}); give the annotations that `chipper predict` ran on"
-            )
-        if not found:
-            return Evaluation(dict.fromkeys(METRICS, 0.0), {c["name"]: 0.0 for c in truth.dataset["categories"]})
-        run = COCOeval(truth, truth.loadRes(found), "bbox")
+    content = _read_truth(coco_path)
+    found = [msgspec.structs.asdict(d) | {"bbox": list(d.bbox)} for d in _read_results(detections)]
+    unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
+    if unknown:
+        raise OptionError(
+            f"{detections} has detections in {len(unknown)} images that {coco_path} does not have (the first: "
+            f"{min(unknown)}); give the annotations that `chipper predict` ran on"
+        )
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        truth = COCO()
+        truth.dataset = content
+        truth.createIndex()
+        results = truth.loadRes(found) if found else COCO()
+        run = COCOeval(truth, results, "bbox")
         run.evaluate()
         run.accumulate()
         run.summarize()
@@ -64,15 +78,48 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
     return Evaluation(dict(zip(METRICS, map(float, run.stats), strict=True)), per_class)
 
 
-def _read_results(path: Path) -> list[dict[str, Any]]:
+def _read_truth(path: Path) -> dict[str, Any]:
+    """The lists of a COCO file that pycocotools needs, with what it needs of each record."""
+    content = _read_json(path, AnnotationError, "annotation file", _TRUTH_CURE)
     try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise OptionError(f"{path} does not exist; `chipper predict` writes such a file") from None
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{path} is no COCO results file ({error})") from None
-    if not isinstance(found, list) or not all(
-        isinstance(e, dict) and {"image_id", "bbox", "score"} <= e.keys() for e in found
-    ):
-        raise OptionError(f"{path} is no COCO results file: it is a list of image_id, category_id, bbox, score")
-    return [entry for entry in found if np.isfinite(entry["bbox"]).all()]
+        images = [{"id": image["id"]} for image in content["images"]]
+        categories = [{"id": category["id"], "name": category["name"]} for category in content["categories"]]
+        records = list(content["annotations"])
+    except (TypeError, KeyError) as error:
+        raise AnnotationError(f"{path} is not COCO (it lacks {error}); {_TRUTH_CURE}") from None
+    annotations: list[dict[str, Any]] = []
+    for record in records:
+        box = record.get("bbox") if isinstance(record, dict) else None
+        if (
+            isinstance(box, list)
+            and len(box) == 4
+            and all(isinstance(v, int | float) and math.isfinite(v) for v in box)
+        ):
+            area = record.get("area")
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # 0 would be no match to pycocotools, and some files give none
+                    "image_id": record.get("image_id"),
+                    "category_id": record.get("category_id"),
+                    "bbox": box,
+                    "area": area if isinstance(area, int | float) and area >= 0 else box[2] * box[3],
+                    "iscrowd": int(bool(record.get("iscrowd", 0))),
+                }
+            )
+    return {"images": images, "categories": categories, "annotations": annotations, "info": {}}
+
+
+def _read_results(path: Path) -> list[_Detection]:
+    content = _read_json(path, OptionError, "detections", _RESULTS_CURE)
+    try:
+        found = msgspec.convert(content, type=list[_Detection])
+    except msgspec.ValidationError as error:
+        raise OptionError(f"{path} is no COCO results file ({error}); {_RESULTS_CURE}") from None
+    return [d for d in found if all(map(math.isfinite, (*d.bbox, d.score)))]
+
+
+def _read_json(path: Path, error: type[ChipperError], what: str, cure: str) -> Any:
+    try:
+        return json.loads(read_bytes(path, error, what, cure))
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{path} is not JSON ({type(reason).__name__}: {str(reason)[:100]}); {cure}") from None

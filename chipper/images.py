@@ -106,7 +106,9 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
         raise ImageError("the file does not exist") from None
     except UnidentifiedImageError:
         raise ImageError("the file is no image that PIL knows") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # PIL's readers raise many kinds for a damaged file
         raise ImageError(f"the file cannot be decoded: {error}") from None
     return Source(pixels if upright is None else pixels.transpose(upright), reduction)
 

@@ -45,6 +45,11 @@ def preview(
     annotations = concatenate([workdir.annotations(dataset, part) for part in range(dataset.parts)])
     chips = concatenate([workdir.all_chips(dataset, kind) for kind in workdir.kinds(dataset)])
     pool = Pool(workdir.shards) if (workdir.shards / DATASET).exists() else None
+    if pool is not None and pool.set.id != dataset.epochs_id:
+        monitor.warn(
+            f"the shards in {workdir.shards} are of other chips, so none are shown; run `chipper export-shards`"
+        )
+        pool = None
     written = []
     for row in sorted(set(np.asarray(rows).astype(int).tolist())):
         image_id, name = int(images.image_id[row]), str(images.file_name[row])

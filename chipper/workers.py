@@ -13,6 +13,19 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
+class _Owned:
+    """A function for other processes, which end when the process that shares out the work has been killed."""
+
+    function: Callable[..., Any]
+    owner: int
+
+    def __call__(self, *task: Any) -> Any:
+        if self.owner not in (os.getpid(), os.getppid()):
+            os._exit(1)
+        return self.function(*task)
+
+
+@dataclass(frozen=True)
 class Workers:
     """``jobs`` workers; -1 is one for each core this process may use."""
 
@@ -33,7 +46,8 @@ class Workers:
 
     def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
         """Results as they come, in no order; ``function`` and its tasks are sent to other processes."""
-        return self._run(function, tasks, prefer="processes", return_as="generator_unordered")
+        own = _Owned(function, os.getpid())
+        return self._run(own, tasks, prefer="processes", return_as="generator_unordered")
 
     def _run(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], **how: str) -> Iterator[R]:
         workers = min(self.count, len(tasks))
