@@ -62,8 +62,9 @@ def leaves_directory(file_name: str) -> bool:
 
 
 def names_no_file(file_name: str) -> bool:
-    """Whether no file can have that name."""
-    return all(part in ("", ".") for part in file_name.split("/")) or "\0" in file_name or not file_name.isprintable()
+    """Whether no file can have that name, or only one that would break a line of a log."""
+    control = any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in file_name)
+    return control or all(part in ("", ".") for part in file_name.split("/"))
 
 
 def checked_annotations(

@@ -272,6 +272,14 @@ def test_bad_image_is_listed_and_the_others_used(tmp_path: Path, record: Any, re
     assert len(coco.annotations) == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["a b.jpg", "\u3000\u7530.jpg", "e\u0301t\u00e9\u00a0.jpg", "a/b.c/d", "no-ending", "-x.jpg", "~a.jpg"]
+)
+def test_unusual_names_are_names(tmp_path: Path, name: str) -> None:
+    coco = read_coco(written(tmp_path, images=[image(id=1, file_name=name)]))
+    assert coco.images.file_name.tolist() == [name]
+
+
 def test_annotations_of_a_skipped_image_say_so(tmp_path: Path) -> None:
     coco = read_coco(
         written(tmp_path, images=[IMAGE, image(width=0)], annotations=[ANNOTATION, annotation(image_id=2)])
