@@ -38,7 +38,11 @@ class Workers:
     @property
     def count(self) -> int:
         """Number of workers."""
-        return len(os.sched_getaffinity(0)) if self.jobs == -1 else self.jobs
+        if self.jobs != -1:
+            return self.jobs
+        if hasattr(os, "sched_getaffinity"):  # not on macOS
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
     def threads(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
         """Results in the order of ``tasks``, for functions whose loops release the GIL."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 
 import click
 
 from chipper import __version__
 from chipper.cli.console import print_summary
+from chipper.workers import Workers
 
 _PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "pycocotools", "webdataset", "torch", "torchvision")
 _FORMATS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "TIFF"}
@@ -26,7 +26,7 @@ def doctor() -> None:
     from PIL import features
 
     rows = [("chipper", __version__), ("Python", platform.python_version())]
-    rows.append(("cores", str(len(os.sched_getaffinity(0)))))
+    rows.append(("cores", str(Workers().count)))
     rows.append(("image library", _image_library()))
     missing = [name for part, name in _FORMATS.items() if not features.check(part)]
     rows.append(
