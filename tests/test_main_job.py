@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,10 @@ def test_both_kinds_of_chips_are_there(folder: Path) -> None:
 
 def test_webdataset_reads_every_chip_of_the_manifest_once(folder: Path) -> None:
     shards = sorted(str(path) for path in (folder / "chips" / "shards").glob("*.tar"))
-    samples = webdataset.WebDataset(shards, shardshuffle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves its files to the garbage collector
+        samples = list(webdataset.WebDataset(shards, shardshuffle=False))
+        gc.collect()
     found = []
     for sample in samples:
         record = json.loads(sample["json"])
