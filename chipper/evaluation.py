@@ -66,6 +66,9 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
         truth.dataset = content
         truth.createIndex()
         results = truth.loadRes(found) if found else COCO()
+        if not found:
+            results.dataset = {"images": [], "categories": [], "annotations": []}
+            results.createIndex()
         run = COCOeval(truth, results, "bbox")
         run.evaluate()
         run.accumulate()
@@ -82,31 +85,60 @@ def _read_truth(path: Path) -> dict[str, Any]:
     """The lists of a COCO file that pycocotools needs, with what it needs of each record."""
     content = _read_json(path, AnnotationError, "annotation file", _TRUTH_CURE)
     try:
-        images = [{"id": image["id"]} for image in content["images"]]
+        images = {image["id"]: image for image in content["images"]}
         categories = [{"id": category["id"], "name": category["name"]} for category in content["categories"]]
         records = list(content["annotations"])
     except (TypeError, KeyError) as error:
         raise AnnotationError(f"{path} is not COCO (it lacks {error}); {_TRUTH_CURE}") from None
+    if not images:
+        raise AnnotationError(f"{path} names no image; {_TRUTH_CURE}")
     annotations: list[dict[str, Any]] = []
+    seen = set()
     for record in records:
-        box = record.get("bbox") if isinstance(record, dict) else None
-        if (
-            isinstance(box, list)
-            and len(box) == 4
-            and all(isinstance(v, int | float) and math.isfinite(v) for v in box)
-        ):
-            area = record.get("area")
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,  # 0 would be no match to pycocotools, and some files give none
-                    "image_id": record.get("image_id"),
-                    "category_id": record.get("category_id"),
-                    "bbox": box,
-                    "area": area if isinstance(area, int | float) and area >= 0 else box[2] * box[3],
-                    "iscrowd": int(bool(record.get("iscrowd", 0))),
-                }
-            )
-    return {"images": images, "categories": categories, "annotations": annotations, "info": {}}
+        if not isinstance(record, dict) or not _has_box(record, images):
+            continue
+        if record.get("id") is not None:
+            if repr(record["id"]) in seen:
+                continue
+            seen.add(repr(record["id"]))
+        x, y, w, h = record["bbox"]
+        area = record.get("area")
+        annotations.append(
+            {
+                "id": len(annotations) + 1,  # 0 would be no match to pycocotools, and some files give none
+                "image_id": record["image_id"],
+                "category_id": record.get("category_id"),
+                "bbox": [x, y, w, h],
+                "area": area if isinstance(area, int | float) and area >= 0 else w * h,
+                "iscrowd": int(bool(record.get("iscrowd", 0))),
+            }
+        )
+    return {
+        "images": [{"id": image_id} for image_id in images],
+        "categories": categories,
+        "annotations": annotations,
+        "info": {},
+    }
+
+
+def _has_box(record: dict[str, Any], images: dict[Any, dict[str, Any]]) -> bool:
+    """Whether an annotation's box has area inside a known image, as build-positives asks."""
+    box, image_id = record.get("bbox"), record.get("image_id")
+    if (
+        not isinstance(image_id, int | float)
+        or image_id not in images
+        or not isinstance(record.get("category_id"), int)
+    ):
+        return False
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(v, int | float) and math.isfinite(v) for v in box)
+    ):
+        return False
+    x, y, w, h = box
+    width, height = (images[image_id].get(side) or math.inf for side in ("width", "height"))
+    return bool(w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0)
 
 
 def _read_results(path: Path) -> list[_Detection]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from chipper.coco import Category
 from chipper.errors import ImageError
 from chipper.files import write_json, write_table
-from chipper.images import find_image_dir, open_source
+from chipper.images import open_source
 from chipper.lock import locked
 from chipper.options import ExportOptions
 from chipper.progress import Monitor
@@ -26,7 +26,17 @@ from chipper.render import encode_jpeg, render_chip
 from chipper.samples import SampleWriter, sample_key
 from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS
 from chipper.shard_plan import PartTables, ShardPlan, plan_shards, read_part
-from chipper.shards import ImageFault, Receipt, Sample, read_receipt, write_shard
+from chipper.shards import (
+    ImageFault,
+    Receipt,
+    Sample,
+    index_path,
+    is_shard_file,
+    read_receipt,
+    receipt_path,
+    tar_path,
+    write_shard,
+)
 from chipper.workdir import DATASET, Dataset, Workdir
 from chipper.workers import Workers
 
@@ -74,16 +84,14 @@ def export_shards(
     """
     dataset = workdir.dataset()
     with locked(workdir.path, "export-shards"):
-        names = [str(name) for part in range(dataset.parts) for name in workdir.images(dataset, part).file_name]
-        recorded = workdir.path / dataset.image_dir if dataset.image_dir else None
-        images = find_image_dir(workdir.path / dataset.source.path, names, image_dir or recorded).resolve()
+        images = workdir.image_dir(dataset, image_dir)
         monitor.note(f"images are in {images}")
         plans = plan_shards(workdir, dataset, options.chips_per_shard, options.render)
         done = _finished(workdir.shards, plans, options)
         missing = [plan for plan in plans if plan.name not in done]
         if missing:
             (workdir.shards / DATASET).unlink(missing_ok=True)
-        limit = max(options.max_errors, options.max_error_share * len(names))
+        limit = max(options.max_errors, options.max_error_share * dataset.counts["images"])
         faults = [fault for receipt in done.values() for fault in receipt.faults]
         for receipt in _render(workdir, dataset, images, missing, options, workers, monitor):
             done[receipt.name] = receipt
@@ -94,6 +102,8 @@ def export_shards(
             raise _too_many(faults, images)
         exported = Exported([done[plan.name] for plan in plans], len(missing), images)
         if exported.faults and not any(receipt.samples for receipt in exported.receipts):
+            for receipt in exported.receipts:
+                receipt_path(workdir.shards, receipt.name).unlink()  # nothing of it is worth keeping
             raise _too_many([fault for _, fault in exported.faults], images)
         _commit(workdir, dataset, exported, options)
     return exported
@@ -165,19 +175,16 @@ def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> d
     done = {}
     for plan in plans:
         receipt = read_receipt(folder, plan.name)
-        if receipt is not None and receipt.plan_hash == plan.hash and not (receipt.faults and options.retry_errors):
+        again = options.retry_errors or options.on_error == "fail"
+        if receipt is not None and receipt.plan_hash == plan.hash and not (receipt.faults and again):
             done[plan.name] = receipt
     return done
 
 
 def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: ExportOptions) -> None:
-    """Write the list of errors, remove shards of other plans, and declare the set complete."""
+    """Write the list of errors, declare the set complete, and remove shards of other plans."""
     folder = workdir.shards
     names = [receipt.name for receipt in exported.receipts]
-    wanted = {f"{name}{suffix}" for name in names for suffix in (".tar", ".index.parquet", ".done.json")}
-    for path in folder.glob("*-of-*"):
-        if path.name.endswith((".tar", ".index.parquet", ".done.json")) and path.name not in wanted:
-            path.unlink()
     rows = [(f.image_id, f.file_name, f.error, f.chips, name) for name, f in exported.faults]
     schema = IMAGE_ERRORS.arrow_schema(dataset.epochs_id)
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
@@ -197,6 +204,10 @@ def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: Exp
             shards=names,
         ),
     )
+    wanted = {path(folder, name) for name in names for path in (tar_path, index_path, receipt_path)}
+    for path in folder.iterdir():
+        if is_shard_file(path) and path not in wanted:
+            path.unlink()
 
 
 def _too_many(faults: list[ImageFault], images: Path) -> ImageError:

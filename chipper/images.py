@@ -143,9 +143,10 @@ def _draft(image: Image.Image, finest: float) -> int:
     """Ask the JPEG decoder for 1/2, 1/4 or 1/8 where ``finest`` allows; returns the reduction."""
     if image.format != "JPEG" or finest > 0.5:
         return 1
-    full = image.size[0]
-    image.draft(None, (int(np.ceil(full * finest)), int(np.ceil(image.size[1] * finest))))
-    return next(r for r in (1, 2, 4, 8) if -(-full // r) == image.size[0])
+    width, height = image.size
+    wanted = next(r for r in (8, 4, 2, 1) if finest * r <= 1)
+    image.draft(None, (max(1, width // wanted), max(1, height // wanted)))
+    return next(r for r in (1, 2, 4, 8) if -(-width // r) == image.size[0])
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -44,20 +44,23 @@ def _packed(rle: dict[str, Any], image_size: tuple[int, int]) -> dict[str, Any]:
     return packed
 
 
-def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float]], float]:
+def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float]], float | None]:
     scale, x, y, width, height = window
-    pieces = []
+    pieces, usable = [], False
     for flat in polygons:
         if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
             continue  # fewer than three points, as some tools write for specks
         points = np.asarray(flat, dtype=np.float64).reshape(-1, 2) * scale - (x, y)
         if not np.isfinite(points).all():
             continue
+        usable = True
         shape = shapely.Polygon(points)
         if not shape.is_valid:
             shape = shapely.make_valid(shape)  # even-odd, as pycocotools fills outlines that cross themselves
         cut = shapely.intersection(shape, shapely.box(0, 0, width, height))
         pieces += [piece for piece in shapely.get_parts(cut) if piece.geom_type == "Polygon" and piece.area > 0]
+    if not usable:
+        return [], None
     outlines = [np.round(_outline(piece), _DECIMALS).ravel().tolist() for piece in pieces]
     return outlines, float(shapely.union_all(pieces).area) if pieces else 0.0
 

@@ -35,7 +35,8 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.set = read_shard_set(folder)
-        indices = []
+        empty = SHARD_INDEX.arrow_schema("").append(pa.field("shard", pa.int64())).empty_table()
+        indices = [empty]
         for number, name in enumerate(self.set.shards):
             if read_receipt(folder, name) is None:
                 raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
@@ -43,7 +44,8 @@ class Pool:
                 index = read_table(index_path(folder, name), SHARD_INDEX, None, "run `chipper verify`")
             except WorkdirError as error:
                 raise ShardError(str(error)) from None
-            indices.append(index.append_column("shard", pa.array(np.full(len(index), number))))
+            index = index.append_column("shard", pa.array(np.full(len(index), number)))
+            indices.append(index.replace_schema_metadata(empty.schema.metadata).cast(empty.schema))
         table = pa.concat_tables(indices).sort_by("chip_id")
         self.chip_id: npt.NDArray[np.int64] = table["chip_id"].to_numpy()
         self._shard = table["shard"].to_numpy()

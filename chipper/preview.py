@@ -11,7 +11,7 @@ from chipper.columns import concatenate
 from chipper.drawing import beside, draw_image, draw_sample
 from chipper.errors import ImageError, OptionError
 from chipper.files import atomic
-from chipper.images import find_image_dir, open_source
+from chipper.images import open_source
 from chipper.pool import Pool
 from chipper.progress import Monitor
 from chipper.workdir import DATASET, Workdir
@@ -38,10 +38,7 @@ def preview(
             f"image {unknown[0]} is not in {workdir.path}; its ids begin with {images.image_id[:3].tolist()}"
         )
     rows = np.flatnonzero(np.isin(images.image_id, image_ids)) if image_ids else np.linspace(0, len(images) - 1, count)
-    recorded = workdir.path / dataset.image_dir if dataset.image_dir else None
-    folder = find_image_dir(
-        workdir.path / dataset.source.path, [str(n) for n in images.file_name], image_dir or recorded
-    )
+    folder = workdir.image_dir(dataset, image_dir)
     annotations = concatenate([workdir.annotations(dataset, part) for part in range(dataset.parts)])
     chips = concatenate([workdir.all_chips(dataset, kind) for kind in workdir.kinds(dataset)])
     pool = Pool(workdir.shards) if (workdir.shards / DATASET).exists() else None

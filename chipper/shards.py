@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from chipper.files import atomic, write_json, write_table
 from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
 
 _BLOCK = tarfile.BLOCKSIZE
+_SHARD_FILE = re.compile(r"(positives|negatives)(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Receipt(msgspec.Struct):
 def shard_name(kind: str, number: int, total: int) -> str:
     """``positives-00007-of-00128``; the first number counts from 0."""
     return f"{kind}-{number:05d}-of-{total:05d}"
+
+
+def is_shard_file(path: Path) -> bool:
+    """Whether a file has the name of a shard's tar, index or receipt; others are not chipper's to touch."""
+    return _SHARD_FILE.fullmatch(path.name) is not None
 
 
 def tar_path(folder: Path, name: str) -> Path:

@@ -19,6 +19,7 @@ from chipper.coco import Category
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Labels, concatenate
 from chipper.errors import WorkdirError
 from chipper.files import fingerprint, read_table, storage_errors, write_json, write_table
+from chipper.images import find_image_dir
 from chipper.options import PositiveOptions
 from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, LABELS, SchemaMismatch, Table
 from chipper.schemas.table import check_version
@@ -134,6 +135,16 @@ class Workdir:
         for folder in {str(Path(pattern).parent) for pattern in written} - {"."}:
             with contextlib.suppress(OSError):  # missing, or not empty
                 (self.path / folder).rmdir()
+
+    def image_dir(self, dataset: Dataset, given: Path | None) -> Path:
+        """The folder of the images: ``given``, the one recorded, or one of the usual places beside the COCO file.
+
+        Raises:
+            ImageDirectoryError: none of them holds the images.
+        """
+        names = [str(name) for part in range(dataset.parts) for name in self.images(dataset, part).file_name]
+        recorded = self.path / dataset.image_dir if dataset.image_dir else None
+        return find_image_dir(self.path / dataset.source.path, names, given or recorded).resolve()
 
     # --- tables in parts ---
 

@@ -51,17 +51,13 @@ def propose(
     """
     from chipper.detection.predict import Pyramid
     from chipper.detection.predict import propose as propose_all
-    from chipper.images import find_image_dir
     from chipper.proposals import write_pickle, write_proposals
 
     started = time.perf_counter()
     run_dir = _run_dir(workdir, run_name)
     dataset = workdir.dataset()
     images = workdir.all_images(dataset)
-    recorded = workdir.path / dataset.image_dir if dataset.image_dir else None
-    folder = find_image_dir(
-        workdir.path / dataset.source.path, [str(n) for n in images.file_name], image_dir or recorded
-    )
+    folder = workdir.image_dir(dataset, image_dir)
     pyramid = Pyramid.of(run_dir, scales, None)
     found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
     if out.suffix == ".parquet":

@@ -183,3 +183,21 @@ def test_bad_annotation_files(tmp_path: Path, content: bytes, is_one_line: Calla
     with pytest.raises(ChipperError) as caught:
         evaluate(coco, found)
     assert str(coco) in is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"bbox": [10, 10, 0, 50]},
+        {"bbox": [10, 10, -5, 50]},
+        {"bbox": [5000, 10, 50, 50]},
+        {"id": 1},
+        {"image_id": [1]},
+        {"category_id": None},
+    ],
+)
+def test_what_build_positives_leaves_out_does_not_count(tmp_path: Path, record: dict[str, Any]) -> None:
+    expected = evaluate(*files(tmp_path)).numbers
+    content = copy.deepcopy(CONTENT)
+    content["annotations"].append({**content["annotations"][0], "id": 900, **record})
+    assert evaluate(*files(tmp_path, content)).numbers == expected

@@ -545,3 +545,34 @@ def test_errors_are_chipper_errors_across_processes() -> None:
         again = pickle.loads(pickle.dumps(kind("one line")))
         assert isinstance(again, ChipperError)
         assert str(again) == "one line"
+
+
+def test_files_of_others_in_the_shards_folder_are_left_alone(workdir: Workdir, export: Export) -> None:
+    names = ["copy-of-data.tar", "backup-of-2024.tar", "2-of-3.done.json", "positives-00000-of-00001.tar.bak"]
+    workdir.shards.mkdir()
+    for name in names:
+        (workdir.shards / name).write_bytes(b"years of work")
+    export(workdir)
+    assert all((workdir.shards / name).read_bytes() == b"years of work" for name in names)
+
+
+def test_on_error_fail_does_not_pass_over_faults_of_a_run_before(
+    own_drawn: Any, workdir: Workdir, export: Export
+) -> None:
+    (own_drawn.images / own_drawn.names[4]).unlink()
+    assert export(workdir).faults
+    with pytest.raises(ImageError, match="--on-error fail"):
+        export(workdir, on_error="fail")
+
+
+def test_after_nothing_could_be_rendered_the_same_command_renders_all(
+    own_drawn: Any, workdir: Workdir, export: Export
+) -> None:
+    good = {name: (own_drawn.images / name).read_bytes() for name in own_drawn.names}
+    for name in good:
+        (own_drawn.images / name).write_bytes(b"")
+    with pytest.raises(ImageError):
+        export(workdir)
+    for name, data in good.items():
+        (own_drawn.images / name).write_bytes(data)
+    assert export(workdir).faults == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chipper.columns import NEGATIVE, POSITIVE
 from chipper.errors import ShardError
@@ -195,3 +196,20 @@ def test_swapped_indices_are_found(folder: Path) -> None:
 
     with pytest.raises(ShardError):
         read_all()
+
+
+def test_an_export_of_no_chips_is_an_empty_pool(
+    tmp_path: Path, write_coco: Callable[..., Path], build: Any, export: Any
+) -> None:
+    Image.new("RGB", (90, 60)).save(tmp_path / "a.jpg")
+    coco = write_coco(
+        tmp_path,
+        images=[{"id": 1, "file_name": "a.jpg", "width": 90, "height": 60}],
+        annotations=[{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 50, 50], "iscrowd": 1}],
+        categories=[{"id": 1, "name": "x"}],
+    )
+    workdir = build(coco, tmp_path / "chips")
+    export(workdir)
+    pool = Pool(workdir.shards)
+    assert len(pool) == 0
+    assert pool.rows(np.array([5])).tolist() == [-1]

@@ -23,8 +23,8 @@ class TrainOptions:
     device: str = "auto"
     amp: bool = True  # bfloat16 on CUDA
     checkpoint_every: int = 500
-    # One chip with an unlucky box can make a gradient tens of times the usual one (norms of 2 to 8 while the tiny
-    # model learns); momentum would carry it on for ten steps and batch norm's statistics for longer.
+    # One chip can make a gradient several times the usual one (while the tiny model learns, norms are 2 to 5 and peaks
+    # were seen up to 29), and momentum would carry it on for ten steps.
     clip_norm: float = 10.0
     resume: bool = False
     tensorboard: bool = True
