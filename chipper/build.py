@@ -14,7 +14,7 @@ from chipper import __version__
 from chipper.assignment import Assignment
 from chipper.coco import Coco, read_coco
 from chipper.coco_check import skipped_columns
-from chipper.columns import POSITIVE, Annotations, Chips, Images, Ints, Labels, Skipped, concatenate, offsets_of
+from chipper.columns import POSITIVE, Annotations, Chips, Images, Ints, Skipped, concatenate, offsets_of
 from chipper.epochs import epoch_chips
 from chipper.errors import WorkdirError
 from chipper.files import write_table
@@ -29,14 +29,14 @@ from chipper.workers import Workers
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What one range of consecutive images comes to."""
+class _Receipt:
+    """What is left to know of a part once its tables are written."""
 
-    images: Images
-    annotations: Annotations
-    chips: Chips
-    labels: Labels
-    assignment: Assignment  # of variant 0
+    images: int
+    tally: dict[str, Any]
+    uncovered: Skipped
+    chip_id: Ints
+    variant: Ints
 
 
 def build_positives(
@@ -72,18 +72,18 @@ def build_positives(
                 "give --overwrite to replace it, or another --workdir"
             )
         workdir.clear()
-        tallies, skips, chips = [], [coco.skipped], []
         parts = _split(coco)
+        tasks = [(workdir, number, *part, options, identity) for number, part in enumerate(parts)]
+        receipts = []
         with monitor.progress("mining positive chips (images)", len(coco.images)) as advance:
-            for number, part in enumerate(workers.threads(_mine_part, [(*part, options) for part in parts])):
-                _write_part(workdir, number, part, identity)
-                tallies.append(_tally(part, options))
-                skips.append(_uncovered(part))
-                chips.append((part.chips.chip_id, part.chips.variant))
-                advance(len(part.images))
-        write_table(workdir.path / "skipped.parquet", concatenate(skips).to_arrow(SKIPPED, identity))
-        chip_id, variant = (np.concatenate(column) for column in zip(*chips, strict=True))
-        write_epochs(workdir, identity, chip_id, variant, options, per_image=0)
+            for receipt in workers.threads(_mine_part, tasks):
+                receipts.append(receipt)
+                advance(receipt.images)
+        skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
+        write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
+        chip_id = np.concatenate([receipt.chip_id for receipt in receipts])
+        variant = np.concatenate([receipt.variant for receipt in receipts])
+        write_epochs(workdir, identity, chip_id, variant, options, 0, workers)
         dataset = Dataset(
             format_version=FORMAT_VERSION,
             chipper_version=__version__,
@@ -95,20 +95,30 @@ def build_positives(
             options=options.as_text(),
             categories=list(coco.categories),
             parts=len(parts),
-            counts=_sum([*tallies, {"skipped": _by_reason(coco.skipped)}]),
+            counts=_sum([*(receipt.tally for receipt in receipts), {"skipped": _by_reason(coco.skipped)}]),
         )
         workdir.commit(dataset)
     return dataset
 
 
 def write_epochs(
-    workdir: Workdir, belongs_to: str, chip_id: Ints, variant: Ints, options: PositiveOptions, per_image: int
+    workdir: Workdir,
+    belongs_to: str,
+    chip_id: Ints,
+    variant: Ints,
+    options: PositiveOptions,
+    per_image: int,
+    workers: Workers,
 ) -> None:
     """Write every epoch's list; with ``per_image`` 0 that of the short RPN schedule, which has no negatives."""
-    for epoch in range(options.epochs):
+
+    def write(epoch: int) -> None:
         ids = epoch_chips(chip_id, variant, options.variants, epoch, per_image, options.seed)
         table = pa.Table.from_arrays([np.arange(ids.size), ids], schema=EPOCH.arrow_schema(belongs_to))
         write_table(workdir.epoch_path(epoch), table)
+
+    for _ in workers.threads(write, [(epoch,) for epoch in range(options.epochs)]):
+        pass
 
 
 def _split(coco: Coco) -> list[tuple[Images, Annotations]]:
@@ -122,35 +132,32 @@ def _split(coco: Coco) -> list[tuple[Images, Annotations]]:
     ]
 
 
-def _mine_part(images: Images, annotations: Annotations, options: PositiveOptions) -> _Part:
+def _mine_part(
+    workdir: Workdir, number: int, images: Images, annotations: Annotations, options: PositiveOptions, identity: str
+) -> _Receipt:
+    """Mine one range of images and write its tables."""
     positives = mine_positives(images, annotations, options)
-    labels = label_chips(positives.chips, images, annotations, options, positives.assignments)
-    return _Part(images, annotations, positives.chips, labels, positives.assignments[0])
-
-
-def _write_part(workdir: Workdir, number: int, part: _Part, identity: str) -> None:
-    workdir.write_part(IMAGES, number, part.images, identity)
-    workdir.write_part(ANNOTATIONS, number, part.annotations, identity)
-    workdir.write_part(CHIPS, number, part.chips, identity, POSITIVE)
-    workdir.write_part(LABELS, number, part.labels, identity, POSITIVE)
-
-
-def _tally(part: _Part, options: PositiveOptions) -> dict[str, Any]:
-    """Counts of one part; `_sum` adds them up."""
-    assignment, boxes = part.assignment, ~part.annotations.iscrowd
-    return {
-        "images": len(part.images),
-        "images_without_objects": len(part.images) - np.unique(part.annotations.image_id[boxes]).size,
+    chips, assignment = positives.chips, positives.assignments[0]
+    labels = label_chips(chips, images, annotations, options, positives.assignments)
+    workdir.write_part(IMAGES, number, images, identity)
+    workdir.write_part(ANNOTATIONS, number, annotations, identity)
+    workdir.write_part(CHIPS, number, chips, identity, POSITIVE)
+    workdir.write_part(LABELS, number, labels, identity, POSITIVE)
+    boxes = ~annotations.iscrowd
+    tally = {
+        "images": len(images),
+        "images_without_objects": len(images) - np.unique(annotations.image_id[boxes]).size,
         "boxes": int(boxes.sum()),
         "crowds": int((~boxes).sum()),
         "boxes_covered": int(assignment.targets.any(axis=0).sum()),
         "boxes_moved_to_coarser_scale": int(assignment.moved.any(axis=0).sum()),
         "boxes_in_no_valid_range": int((assignment.without_range & boxes).sum()),
         "boxes_no_chip_can_hold": int(assignment.uncoverable.sum()),
-        "positive_chips": count_by_scale(part.chips, options),
-        "labels": len(part.labels),
-        "valid_labels": int(part.labels.valid.sum()),
+        "positive_chips": count_by_scale(chips, options),
+        "labels": len(labels),
+        "valid_labels": int(labels.valid.sum()),
     }
+    return _Receipt(len(images), tally, _uncovered(annotations, assignment), chips.chip_id, chips.variant)
 
 
 def count_by_scale(chips: Chips, options: PositiveOptions) -> dict[str, int]:
@@ -175,9 +182,8 @@ def _by_reason(skipped: Skipped) -> dict[str, int]:
     return {name: names.count(name) for name in sorted(set(names))}
 
 
-def _uncovered(part: _Part) -> Skipped:
+def _uncovered(annotations: Annotations, assignment: Assignment) -> Skipped:
     """The boxes that no chip covers, named with the reason."""
-    annotations, assignment = part.annotations, part.assignment
     skips = []
     for reason, which in (
         ("in no valid range", assignment.without_range & ~annotations.iscrowd),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from chipper.assignment import assign
 from chipper.build import count_by_scale, write_epochs
-from chipper.columns import NEGATIVE, POSITIVE, Chips, Labels, concatenate
+from chipper.columns import NEGATIVE, POSITIVE, Ints, concatenate
 from chipper.files import fingerprint
 from chipper.labels import label_chips
 from chipper.lock import locked
@@ -22,6 +23,17 @@ from chipper.pyramid import Pyramid
 from chipper.schemas import CHIPS, LABELS
 from chipper.workdir import Dataset, Negatives, Workdir
 from chipper.workers import Workers
+
+
+@dataclass(frozen=True)
+class _Receipt:
+    """What is left to know of a part once its tables are written."""
+
+    images: int
+    proposals: int
+    chips: dict[str, int]  # negatives of each scale
+    chip_id: Ints  # positives and negatives
+    variant: Ints
 
 
 def mine_workdir(
@@ -42,21 +54,18 @@ def mine_workdir(
         ids = np.concatenate([workdir.images(dataset, part).image_id for part in range(dataset.parts)])
         file = open_proposals(proposals_path, ids, dataset.source.image_records)
         identity = fingerprint(dataset.id.encode(), file.hash.encode(), msgspec.json.encode(vars(negative)))
-        chips, counts, used = [], [], 0
+        tasks = [(workdir, dataset, file, part, negative, identity) for part in range(dataset.parts)]
+        receipts = []
         with monitor.progress("mining negative chips (images)", dataset.counts["images"]) as advance:
-            tasks = [(workdir, dataset, file, part, negative) for part in range(dataset.parts)]
-            for part, (positives, negatives, labels, proposals) in enumerate(workers.threads(_mine_part, tasks)):
-                workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
-                workdir.write_part(LABELS, part, labels, identity, NEGATIVE)
-                chips += [(c.chip_id, c.variant) for c in (positives, negatives)]
-                counts.append(count_by_scale(negatives, options))
-                used += proposals
-                advance(len(workdir.images(dataset, part)))
-        chip_id, variant = (np.concatenate(column) for column in zip(*chips, strict=True))
-        write_epochs(workdir, identity, chip_id, variant, options, negative.per_image)
+            for receipt in workers.threads(_mine_part, tasks):
+                receipts.append(receipt)
+                advance(receipt.images)
+        chip_id = np.concatenate([receipt.chip_id for receipt in receipts])
+        variant = np.concatenate([receipt.variant for receipt in receipts])
+        write_epochs(workdir, identity, chip_id, variant, options, negative.per_image, workers)
         totals: dict[str, Any] = {
-            "proposals": used,
-            "negative_chips": {scale: sum(count[scale] for count in counts) for scale in counts[0]},
+            "proposals": sum(receipt.proposals for receipt in receipts),
+            "negative_chips": {str(s): sum(receipt.chips[str(s)] for receipt in receipts) for s in options.scales},
         }
         dataset = msgspec.structs.replace(
             dataset, negatives=Negatives(identity, proposals_path.name, file.hash, dict(vars(negative)), totals)
@@ -66,9 +75,9 @@ def mine_workdir(
 
 
 def _mine_part(
-    workdir: Workdir, dataset: Dataset, file: ProposalFile, part: int, negative: NegativeOptions
-) -> tuple[Chips, Chips, Labels, int]:
-    """Positive chips, negative chips and their labels, and the number of proposals that counted, of one part."""
+    workdir: Workdir, dataset: Dataset, file: ProposalFile, part: int, negative: NegativeOptions, identity: str
+) -> _Receipt:
+    """Mine the negatives of one part and write its tables."""
     options = dataset.positive_options
     images, annotations = workdir.images(dataset, part), workdir.annotations(dataset, part)
     positives = workdir.chips(dataset, part, POSITIVE)
@@ -80,4 +89,7 @@ def _mine_part(
     assignments = tuple(assign(images, annotations, pyramid, options, v) for v in range(options.variants))
     both = concatenate([positives, negatives])
     labels = label_chips(both[np.argsort(both.chip_id)], images, annotations, options, assignments)
-    return positives, negatives, labels[np.isin(labels.chip_id, negatives.chip_id)], len(proposals)
+    labels = labels[np.isin(labels.chip_id, negatives.chip_id)]
+    workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
+    workdir.write_part(LABELS, part, labels, identity, NEGATIVE)
+    return _Receipt(len(images), len(proposals), count_by_scale(negatives, options), both.chip_id, both.variant)

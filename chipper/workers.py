@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,21 +47,33 @@ class Workers:
         return os.cpu_count() or 1
 
     def threads(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
-        """Results in the order of ``tasks``, for functions whose loops release the GIL."""
-        return self._run(function, tasks, prefer="threads", return_as="generator")
+        """Results in the order of ``tasks``, for functions whose loops release the GIL.
+
+        When a task fails, its error comes once those that are under way have ended: nothing writes on behind it.
+        """
+        workers = min(self.count, len(tasks))
+        if workers <= 1:
+            yield from (function(*task) for task in tasks)
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = deque(pool.submit(function, *task) for task in tasks)
+            try:
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
         """Results as they come, in no order; ``function`` and its tasks are sent to other processes."""
-        own = _Owned(function, os.getpid())
-        return self._run(own, tasks, prefer="processes", return_as="generator_unordered")
-
-    def _run(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], **how: str) -> Iterator[R]:
         workers = min(self.count, len(tasks))
         if workers <= 1:
             return (function(*task) for task in tasks)
         import joblib  # its import starts multiprocessing's machinery, so only when it is needed
 
+        own = _Owned(function, os.getpid())
         # memmapping of large arguments is off: a worker must not see files that another run may remove
-        parallel = joblib.Parallel(n_jobs=workers, batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None, **how)
-        results: Iterator[R] = parallel(joblib.delayed(function)(*task) for task in tasks)
+        parallel = joblib.Parallel(
+            n_jobs=workers, batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None, return_as="generator_unordered"
+        )
+        results: Iterator[R] = parallel(joblib.delayed(own)(*task) for task in tasks)
         return results

@@ -150,7 +150,7 @@ class Crash(Exception):
     """The process ends here."""
 
 
-STEPS = ("write_epochs", "write_table", "_tally", "_uncovered", "_mine_part")
+STEPS = ("write_epochs", "write_table", "count_by_scale", "_uncovered", "_mine_part")
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -171,7 +171,7 @@ def test_a_crash_leaves_no_dataset_json(
     def crash(*arguments: Any, **more: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == (2 if step in ("_tally", "_uncovered", "_mine_part") else 1):
+        if calls == (2 if step in ("count_by_scale", "_uncovered", "_mine_part") else 1):
             raise Crash
         return true(*arguments, **more)
 

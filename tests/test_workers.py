@@ -58,3 +58,19 @@ def test_workers_end_when_their_owner_is_killed(tmp_path: Path) -> None:
     done = len(list(tmp_path.iterdir()))
     time.sleep(1.5)
     assert len(list(tmp_path.iterdir())) == done < 50
+
+
+def test_a_failed_thread_waits_for_those_under_way_and_starts_no_more() -> None:
+    begun, ended = [], []
+
+    def work(k: int) -> None:
+        begun.append(k)
+        if k == 0:
+            raise ValueError("the first")
+        time.sleep(0.2)
+        ended.append(k)
+
+    with pytest.raises(ValueError, match="the first"):
+        list(Workers(2).threads(work, [(k,) for k in range(50)]))
+    assert sorted(begun) == [0, *sorted(ended)]
+    assert len(begun) < 10
