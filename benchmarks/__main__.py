@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.timing import COCO128
 
-ALL = ("cover", "export")
+ALL = ("cover", "export", "coco_scale")
 
 
 def main() -> None:

@@ -160,3 +160,97 @@ def test_padding_shows_nothing():
 def test_there_is_no_limit_to_the_labels_of_a_chip():
     boxes = [(x, y, x + 12, y + 12) for x in range(0, 500, 14) for y in range(0, 500, 14)]
     assert len(labelled(boxes, [WHOLE])) == len(boxes) > 1000
+
+
+def test_the_best_view_is_judged_among_the_chips_of_one_scale_alone():
+    """The chip at the finer scale shows half of the box and no other there shows more; the coarser one shows it whole."""
+    images = images_of([(1024, 512)], ids=[1])
+    annotations = annotations_of(images, [[(412, 0, 612, 100)]])
+    options = PositiveOptions.parse("0.5,1", ":,:")
+    assignment = assign(images, annotations, Pyramid.of(options.scales, images.width, images.height), options, 0)
+    chips = chips_of([(0, 0, 512, 256, 0), (0, 0, 512, 512, 1)])
+    got = by_pair(label_chips(chips, images, annotations, options, (assignment,)))
+    assert got == {
+        (0, 1): [[206, 0, 306, 50], True, False, 1.0],
+        (1, 1): [[412, 0, 512, 100], True, False, 0.5],
+    }
+
+
+def test_the_ten_px_are_of_the_chip_not_of_the_source():
+    images = images_of([(100, 100)], ids=[1])
+    annotations = annotations_of(images, [[(0, 0, 4, 4), (0, 0, 3, 4)]])
+    options = PositiveOptions.parse("3", ":")
+    assignment = assign(images, annotations, Pyramid.of(options.scales, images.width, images.height), options, 0)
+    got = by_pair(label_chips(chips_of([(0, 0, 300, 300, 0)], 3.0), images, annotations, options, (assignment,)))
+    assert got[0, 1] == [[0, 0, 12, 12], True, False, 1.0]
+    assert got[0, 2] == [[0, 0, 9, 12], False, True, 1.0]
+
+
+@given(datasets(most_images=4))
+def test_splitting_the_images_into_ranges_changes_no_label(dataset):
+    images, annotations, options = dataset
+
+    def label(some):
+        mine = annotations[np.isin(annotations.image_id, some.image_id)]
+        mined = mine_positives(some, mine, options)
+        return by_pair(label_chips(mined.chips, some, mine, options, mined.assignments))
+
+    together = list(label(images).items())
+    for cut in range(len(images) + 1):
+        assert [*label(images[:cut]).items(), *label(images[cut:]).items()] == together
+
+
+def test_a_moved_box_is_valid_in_the_chip_that_was_made_for_it():
+    """300 x 20 px at x 10: for 1.667 and 3, and only 512 holds it (test_assignment)."""
+    images = images_of([(1000, 400)])
+    annotations = annotations_of(images, [[(10, 5, 310, 25)]])
+    options = PositiveOptions.parse()
+    mined = mine_positives(images, annotations, options)
+    assert mined.chips.scale_index.tolist() == [0]
+    labels = label_chips(mined.chips, images, annotations, options, mined.assignments)
+    assert labels.valid.tolist() == [True]
+    assert labels.visibility.tolist() == [1]
+    assert labels.box == pytest.approx(np.array([[5.12, 2.56, 158.72, 12.8]]))
+
+
+def test_labels_of_a_drawing_worked_out_by_hand():
+    """The drawing of test_positives. Chips are (0, 0), either (64, 64) or (64, 112), and (192, 112), each 128 px."""
+    images = images_of([(320, 240)])
+    boxes = [
+        (8, 8, 40, 40),  # A
+        (72, 16, 120, 80),  # B
+        (208, 160, 304, 232),  # C
+        (96, 120, 128, 160),  # D
+        (136, 120, 184, 160),  # E
+        (0, 0, 320, 240),  # F, a crowd
+        (16, 16, 160, 48),  # G, which no window holds
+    ]
+    annotations = annotations_of(images, [boxes], crowds=[6])
+    crowd = [[0, 0, 128, 128], False, True, pytest.approx(128 * 128 / (320 * 240))]
+    expected = {
+        (0, 0): {
+            "A": [[8, 8, 40, 40], True, False, 1],
+            "B": [[72, 16, 120, 80], True, False, 1],
+            "D": [[96, 120, 128, 128], False, True, pytest.approx(0.2)],  # 8 px of it: too low
+            "F": crowd,
+            "G": [[16, 16, 128, 48], True, False, pytest.approx(112 / 144)],  # seen better nowhere
+        },
+        (64, 64): {
+            "B": [[8, 0, 56, 16], False, False, 0.25],  # seen whole in the first chip
+            "D": [[32, 56, 64, 96], True, False, 1],
+            "E": [[72, 56, 120, 96], True, False, 1],
+            "F": crowd,
+        },
+        (64, 112): {"D": [[32, 8, 64, 48], True, False, 1], "E": [[72, 8, 120, 48], True, False, 1], "F": crowd},
+        (192, 112): {"C": [[16, 48, 112, 120], True, False, 1], "F": crowd},
+    }
+    seen = set()
+    for seed in range(12):
+        options = PositiveOptions.parse("1", ":", chip_size=128, stride="64", seed=seed)
+        mined = mine_positives(images, annotations, options)
+        labels = by_pair(label_chips(mined.chips, images, annotations, options, mined.assignments))
+        for k, corner in enumerate(zip(mined.chips.x.tolist(), mined.chips.y.tolist(), strict=True)):
+            here = {"ABCDEFG"[box - 1]: label for (chip, box), label in labels.items() if chip == k}
+            assert here == expected[corner]
+            seen.add(corner)
+    assert seen == set(expected)

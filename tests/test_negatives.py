@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import annotations_of, datasets, images_of, one_image, proposal_sets
 
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
+from chipper.labels import label_chips
 from chipper.negatives import Proposals, best_proposals, mine_negatives
 from chipper.options import NegativeOptions, PositiveOptions
 from chipper.positives import mine_positives
@@ -149,3 +150,93 @@ def test_boxes_of_no_use_are_left_out(bad):
     box = np.array([bad, [0, 0, 9, 9]], dtype=float)
     got = best_proposals(Proposals(np.repeat(images.image_id, 2), box, np.ones(2)), images, NegativeOptions())
     assert got.box.tolist() == [[0, 0, 9, 9]]
+
+
+def best_of(boxes, scores=None, **options):
+    """What `best_proposals` leaves of the boxes of one 100 x 100 image, best first where no scores are given."""
+    images = images_of([(100, 100)])
+    score = np.linspace(1, 0.5, len(boxes)) if scores is None else np.array(scores, float)
+    proposals = Proposals(np.repeat(images.image_id, len(boxes)), np.array(boxes, float).reshape(-1, 4), score)
+    return [tuple(box) for box in best_proposals(proposals, images, NegativeOptions(**options)).box.tolist()]
+
+
+def test_a_proposal_goes_when_a_better_one_overlaps_it_by_more_than_the_threshold():
+    a, b, c = (0, 0, 10, 10), (0, 0, 10, 7), (50, 50, 60, 60)
+    assert best_of([a, b, c]) == [a, b, c]  # 0.7 is not over 0.7
+    assert best_of([a, b, c], nms=0.69) == [a, c]
+    assert best_of([b, a, c], [0.1, 0.2, 0.3], nms=0.69) == [c, a]
+
+
+def test_a_suppressed_proposal_suppresses_nothing():
+    a, b, c = (0, 0, 10, 10), (2, 0, 12, 10), (4, 0, 14, 10)  # IoU 8/12 between neighbours, 6/14 between a and c
+    assert best_of([a, b, c], nms=0.5) == [a, c]
+
+
+def test_the_best_are_kept_and_equal_scores_keep_their_order():
+    boxes = [(k * 10, 0, k * 10 + 5, 5) for k in range(8)]
+    assert best_of(boxes, np.arange(8) / 8, max_proposals=3) == [boxes[7], boxes[6], boxes[5]]
+    assert best_of(boxes, [0.5] * 8) == boxes
+
+
+def test_proposals_are_clipped_before_they_are_compared():
+    assert best_of([(-50, -50, 20, 20), (0, 0, 20, 20), (90, 90, 300, 300)]) == [(0, 0, 20, 20), (90, 90, 100, 100)]
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_proposals_whose_score_is_not_finite_are_left_out(score):
+    assert best_of([(0, 0, 9, 9), (20, 20, 30, 30)], [score, 0.1]) == [(20, 20, 30, 30)]
+
+
+def mined(size, objects, boxes, options=None, negative=None):
+    """Positives and negatives of one image, and its tables."""
+    images = images_of([size])
+    annotations = annotations_of(images, [objects])
+    proposals = Proposals(
+        np.repeat(images.image_id, len(boxes)), np.array(boxes, float).reshape(-1, 4), np.linspace(1, 0.5, len(boxes))
+    )
+    options, negative = options or PositiveOptions.parse(), negative or NegativeOptions()
+    positives = mine_positives(images, annotations, options)
+    chips = mine_negatives(images, proposals, positives.chips, options, negative)
+    return positives, chips, images, annotations, options
+
+
+@pytest.mark.parametrize(("count", "scales"), [(0, []), (9, []), (10, [1]), (24, [1]), (25, [1, 2])])
+def test_a_negative_takes_ten_proposals_and_25_at_the_finest_scale(count, scales):
+    _, chips, *_ = mined((640, 480), [], [(5 * k, 10, 5 * k + 5, 15) for k in range(count)])
+    assert chips.scale_index.tolist() == scales
+    assert chips.proposals.tolist() == [count] * len(scales)
+
+
+def test_proposals_that_a_positive_chip_holds_are_set_aside_at_its_scale_alone():
+    """The object is for 1.667 only and lies in the corner, so its chip is (0, 0), which holds all the proposals."""
+    boxes = [(3 * k, 50, 3 * k + 40, 90) for k in range(26)]
+    positives, chips, *_ = mined((600, 300), [(0, 0, 100, 100)], boxes)
+    assert positives.chips.scale_index.tolist() == [1]
+    assert (positives.chips.x[0], positives.chips.y[0]) == (0, 0)
+    assert chips.scale_index.tolist() == [2]
+    assert chips.proposals.tolist() == [26]
+
+
+def test_a_negative_keeps_the_labels_of_the_objects_that_it_happens_to_show():
+    """The positive chip is at 0. Only the window at 64 holds both proposals; it shows 36 of the object's 100 px."""
+    boxes = [(70, 10, 560, 30), (75, 40, 570, 60)]
+    negative = NegativeOptions(min_proposals_finest=2)
+    options = PositiveOptions.parse("1", ":")
+    positives, chips, *tables = mined((1500, 512), [(0, 100, 100, 200)], boxes, options, negative)
+    assert chips.x.tolist() == [64]
+    labels = label_chips(chips, *tables, positives.assignments)
+    assert labels.chip_id.tolist() == chips.chip_id.tolist()
+    assert labels.box.tolist() == [[0, 100, 36, 200]]
+    assert labels.visibility == pytest.approx(0.36)
+
+
+def test_negatives_of_a_variant_avoid_the_positives_of_that_variant():
+    objects = [(500 * k + 200, 100, 500 * k + 220, 120) for k in range(5)]
+    boxes = [(30 * k, 50, 30 * k + 20, 70) for k in range(95)]
+    options = PositiveOptions.parse("1", ":", variants=3)
+    positives, chips, *_ = mined((3000, 300), objects, boxes, options, NegativeOptions(min_proposals_finest=1))
+    for variant in range(3):
+        corners = [(int(x), 0) for x in positives.chips.x[positives.chips.variant == variant]]
+        left = sum(not any(naive.holds(corner, 512, box) for corner in corners) for box in boxes)
+        assert chips.proposals[chips.variant == variant].sum() == left
+    assert len({tuple(chips.x[chips.variant == v].tolist()) for v in range(3)}) > 1
