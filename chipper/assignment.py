@@ -59,7 +59,8 @@ def assign(
     holdable = np.empty_like(in_range)
     for s in range(len(options.scales)):
         on_canvas = pyramid.boxes(s, image, box)
-        holdable[s] = True
+        # a sliver at the edge may lie beyond the whole px of a canvas that ends before its image does: nothing to see there
+        holdable[s] = (on_canvas[:, 2:] > on_canvas[:, :2]).all(axis=1)
         for low, high, canvas in ((0, 2, pyramid.width), (1, 3, pyramid.height)):
             first, last = candidates.covering(
                 on_canvas[:, low], on_canvas[:, high], canvas[s, image], options.chip_size, options.stride(variant)

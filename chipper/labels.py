@@ -14,7 +14,7 @@ SMALLEST_SIDE = 10
 """Chip px. A smaller label is ignored; the published code drops it, so that it silently becomes background."""
 
 WHOLE = 1 - 1e-6
-"""A visibility from here on is all of the box: the rest is rounding."""
+"""A share of the best view from here on is as good: the rest is rounding."""
 
 
 def label_chips(
@@ -64,7 +64,7 @@ def _label_scale(
     best = np.zeros(len(annotations))
     np.maximum.at(best, box, visibility)
     ignore = annotations.iscrowd[box] | (sides < SMALLEST_SIDE).any(axis=1)
-    seen_best = (visibility >= WHOLE) | (visibility >= best[box])
+    seen_best = visibility >= WHOLE * best[box]
     return Labels(
         chip_id=chips.chip_id[chip],
         annotation_id=annotations.annotation_id[box],

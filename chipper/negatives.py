@@ -36,7 +36,9 @@ def best_proposals(proposals: Proposals, images: Images, options: NegativeOption
     image = np.repeat(np.arange(len(images)), np.diff(offsets))
     limits = np.stack([images.width[image], images.height[image]] * 2, axis=1)
     box = np.clip(proposals.box, 0, limits)
-    usable = np.isfinite(box).all(axis=1) & np.isfinite(proposals.score) & (box[:, 2:] > box[:, :2]).all(axis=1)
+    usable = (
+        np.isfinite(proposals.box).all(axis=1) & np.isfinite(proposals.score) & (box[:, 2:] > box[:, :2]).all(axis=1)
+    )
     rows = np.flatnonzero(usable)
     rows = rows[np.lexsort((-proposals.score[rows], image[rows]))]  # lexsort is stable: equal scores keep their order
     box, image = box[rows], image[rows]

@@ -47,6 +47,8 @@ class PositiveOptions:
             )
         _at_least("--variants", self.variants, 1)
         _at_least("--epochs", self.epochs, 1)
+        if not -(2**63) <= self.seed < 2**63:
+            raise OptionError(f"--seed is {self.seed}; it must fit into 64 bits")
 
     @classmethod
     def parse(
@@ -123,6 +125,10 @@ class RenderOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise OptionError(f"--quality is {self.quality}; it goes from 1 to 100")
+        if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
+            raise OptionError(f"--subsampling is {self.subsampling}; it is 4:4:4, 4:2:2 or 4:2:0")
+        if self.exif not in ("auto", "apply", "ignore"):
+            raise OptionError(f"--exif is {self.exif}; it is auto, apply or ignore")
 
 
 @dataclass(frozen=True)
@@ -139,3 +145,5 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _at_least("--chips-per-shard", self.chips_per_shard, 1)
         _at_least("--max-errors", self.max_errors, 0)
+        if self.on_error not in ("skip", "fail"):
+            raise OptionError(f"--on-error is {self.on_error}; it is skip or fail")

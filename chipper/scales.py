@@ -18,6 +18,7 @@ from chipper.errors import OptionError
 
 DEFAULT_SCALES = "512,1.667,3"
 DEFAULT_VALID_RANGES = "120:,32:150,:80"
+LARGEST_SIDE = 2**20  # px of a canvas
 SMALLEST_LONG_SIDE = 32  # a smaller number is a factor
 
 Floats = npt.NDArray[np.float64]
@@ -49,6 +50,8 @@ class Scale:
             raise OptionError(
                 f"--scales: {text!r} is no scale; write 512 (long side), 1.667 (factor) or 800:1280 (short:cap)"
             )
+        if max(numbers) > LARGEST_SIDE:
+            raise OptionError(f"--scales: {text!r} is beyond {LARGEST_SIDE} px; write 512, 1.667 or 800:1280")
         if len(numbers) == 2:
             if numbers[1] < numbers[0]:
                 raise OptionError(f"--scales: in {text!r} the cap on the long side is below the short side")
