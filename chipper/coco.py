@@ -6,7 +6,10 @@ record by record, so that the bad ones can be listed and the others used.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,9 +117,16 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
     Raises:
         AnnotationError: the file cannot be read, is not JSON, is not COCO, or nothing in it can be used.
     """
+    with _collector_paused():
+        return _read(path, masks)
+
+
+def _read(path: Path, masks: bool) -> Coco:
     data = read_bytes(path, AnnotationError, "annotation file", CURE)
+    hash_, size = fingerprint(data), len(data)
     record = MaskedAnnotationRecord if masks else AnnotationRecord
     content = _decode(path, data, record)
+    del data
     for part in _PARTS:
         if not content[part]:
             found = "no" if content[part] is None else "an empty"
@@ -145,9 +155,21 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
         skipped_columns(skips),
         len(content["images"]),
         len(content["annotations"]),
-        len(data),
-        fingerprint(data),
+        size,
+        hash_,
     )
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Millions of records are made and none is part of a cycle: looking for cycles among them takes time for nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _decode(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str, Any]:
@@ -221,8 +243,9 @@ def _fields(entry: Any) -> dict[str, Any]:
 
 
 def _usable(entries: list[msgspec.Struct], what: str, skips: list[tuple[Any, ...]]) -> list[Any]:
-    good = [entry for entry in entries if not isinstance(entry, _Malformed)]
-    if len(good) < len(entries):
+    good = entries
+    if any(type(entry) is _Malformed for entry in entries):
+        good = [entry for entry in entries if not isinstance(entry, _Malformed)]
         for place, entry in enumerate(entries):
             if isinstance(entry, _Malformed):
                 image, annotation = (entry.id, None) if what == "image" else (entry.image_id, entry.id)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chipper.columns import Annotations, Images, Ints, Skipped
+from chipper.columns import Annotations, Bools, Images, Ints, Objects, Skipped
 
 if TYPE_CHECKING:
     from chipper.coco import AnnotationRecord, ImageRecord
@@ -15,36 +18,53 @@ if TYPE_CHECKING:
 LARGEST_SIDE = 2**24
 """Source px; beyond it, float32 boxes would be off by more than a px."""
 
+_BLOCK = 4096
 Skip = tuple[Any, Any, Any, str, str]  # record, image id, annotation id, reason, detail
 
 
 def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) -> Images:
     """The usable ones of ``records`` (place in the file, record), in their order; the others are added to ``skips``."""
-    seen: set[int] = set()
-    rows: list[tuple[int, int, str, int, int]] = []
-    for position, record in records:
-        image_id = whole_number(record.id)
-        width, height = whole_number(record.width) or 0, whole_number(record.height) or 0
-        if image_id is None:
-            reason, detail = "no usable id", f"image number {position}: id {record.id}"
-        elif image_id in seen:
-            reason, detail = "duplicate id", f"image number {position}: id {image_id} is there already"
-        elif not record.file_name or names_no_file(record.file_name) or leaves_directory(record.file_name):
-            reason, detail = (
-                "bad file name",
-                f"{record.file_name!r} is no file name, absolute or leaves the image directory",
-            )
-        elif not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
-            reason, detail = "no usable size", f"width {record.width}, height {record.height}"
-        else:
-            seen.add(image_id)
-            rows.append((image_id, position, record.file_name, width, height))
-            continue
-        skips.append(("image", image_id, None, reason, detail))
-    names = np.empty(len(rows), dtype=object)
-    names[:] = [row[2] for row in rows]
-    column = {k: np.array([row[k] for row in rows], dtype=np.int64) for k in (0, 1, 3, 4)}
-    return Images(column[0], column[1], names, column[3], column[4])
+    ids, has_id = _ids([record.id for _, record in records])
+    names = [record.file_name or "" for _, record in records]
+    width, height = _sizes([record.width for _, record in records]), _sizes([record.height for _, record in records])
+    reason_of = _first_reason(
+        ids,
+        {
+            "no usable id": ~has_id,
+            "bad file name": ~np.array([bool(_PLAIN_NAME(name)) or usable_name(name) for name in names], dtype=np.bool_),
+            "no usable size": (width == 0) | (height == 0),
+        },
+    )
+    for k in np.flatnonzero(reason_of != ""):
+        position, record = records[k]
+        detail = {
+            "no usable id": f"image number {position}: id {record.id}",
+            "bad file name": f"{record.file_name!r} is no file name, absolute or leaves the image directory",
+            "no usable size": f"width {record.width}, height {record.height}",
+            "duplicate id": f"image number {position}: id {ids[k]} is there already",
+        }[reason_of[k]]
+        skips.append(("image", whole_number(record.id), None, reason_of[k], detail))
+
+    good = np.flatnonzero(reason_of == "")
+    position = np.array([place for place, _ in records], dtype=np.int64)
+    file_name = np.empty(good.size, dtype=object)
+    file_name[:] = [names[k] for k in good]
+    return Images(ids[good], position[good], file_name, width[good], height[good])
+
+
+def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:
+    """For each record the first of ``reasons`` that holds, or "duplicate id" where a usable one has that id, or ""."""
+    reason_of = np.zeros(ids.size, dtype=object)
+    reason_of[:] = ""
+    bad = np.zeros(ids.size, np.bool_)
+    for reason, holds in reasons.items():
+        reason_of[holds & ~bad] = reason
+        bad |= holds
+    usable = np.flatnonzero(~bad)  # only records that are used can be there twice
+    repeated = np.ones(usable.size, np.bool_)
+    repeated[np.unique(ids[usable], return_index=True)[1]] = False
+    reason_of[usable[repeated]] = "duplicate id"
+    return reason_of
 
 
 def whole_number(value: float | None) -> int | None:
@@ -55,16 +75,16 @@ def whole_number(value: float | None) -> int | None:
     return number if number == value and -(2**63) <= number < 2**63 else None
 
 
-def leaves_directory(file_name: str) -> bool:
-    """Whether joining ``file_name`` to a folder could end outside it."""
+_PLAIN_NAME = re.compile(r"\w[\w. -]*").fullmatch  # one part, no dots ahead: what most names are
+
+
+def usable_name(file_name: str) -> bool:
+    """Whether ``file_name`` can be a file below the image directory and fits on a line of a log."""
+    if any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in file_name):
+        return False
     parts = file_name.replace("\\", "/").split("/")
-    return ".." in parts or not parts[0] or parts[0].endswith(":")
-
-
-def names_no_file(file_name: str) -> bool:
-    """Whether no file can have that name, or only one that would break a line of a log."""
-    control = any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in file_name)
-    return control or all(part in ("", ".") for part in file_name.split("/"))
+    leaves = ".." in parts or not parts[0] or parts[0].endswith(":")
+    return not leaves and not all(part in ("", ".") for part in file_name.split("/"))
 
 
 def checked_annotations(
@@ -76,12 +96,11 @@ def checked_annotations(
     numbers after the largest one.
     """
     n = len(records)
-    annotation_id, has_id = _ids([r.id for r in records])
-    image_id, has_image = _ids([r.image_id for r in records])
-    category_id, has_category = _ids([r.category_id for r in records])
-    no_box = (np.nan,) * 4
-    corner = np.array([r.bbox or no_box for r in records], dtype=np.float64).reshape(n, 4)
-
+    # some records after the others, so that their scattered fields are still in the processor's cache from list to list
+    blocks = [_fields(records[k : k + _BLOCK]) for k in range(0, max(n, 1), _BLOCK)]
+    annotation_id, has_id, image_id, has_image, category_id, has_category, corner, has_box, area, iscrowd = (
+        np.concatenate(column) for column in zip(*blocks, strict=True)
+    )
     missing = np.flatnonzero(~has_id)
     annotation_id[missing] = _unused(annotation_id[has_id], missing.size)
 
@@ -95,46 +114,57 @@ def checked_annotations(
     with np.errstate(invalid="ignore", over="ignore"):
         box[:, 2:] += corner[:, :2]
         clipped = np.clip(box, 0, limits).astype(np.float32).astype(np.float64)
-        without_area = ~(corner[:, 2:] > 0).all(axis=1)
-        outside = ~(clipped[:, 2:] > clipped[:, :2]).all(axis=1)
-    known, _ = _ids(known_images)
-    reasons = (
-        ("no usable id", ~has_id & np.array([r.id is not None for r in records], dtype=np.bool_)),
-        ("no usable image id", ~has_image),
-        ("image skipped", ~found & np.isin(image_id, known)),
-        ("unknown image", ~found),
-        ("unknown category", ~has_category | ~np.isin(category_id, categories)),
-        ("no box", np.array([r.bbox is None for r in records], dtype=np.bool_)),
-        ("box not finite", ~np.isfinite(box).all(axis=1)),
-        ("box without area", without_area),
-        ("box outside the image", outside),
-        ("duplicate id", np.zeros(n, np.bool_)),
+        without_area = ~((corner[:, 2] > 0) & (corner[:, 3] > 0))
+        outside = ~((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
+    lost = ~found
+    if lost.any():
+        lost &= np.isin(image_id, _ids(known_images)[0])
+    reason_of = _first_reason(
+        annotation_id,
+        {
+            "no usable id": ~has_id & np.array([r.id is not None for r in records], dtype=np.bool_)
+            if missing.size
+            else ~has_id,
+            "no usable image id": ~has_image,
+            "image skipped": lost,
+            "unknown image": ~found,
+            "unknown category": ~has_category | ~np.isin(category_id, categories),
+            "no box": ~has_box,
+            "box not finite": ~np.isfinite(box).all(axis=1),
+            "box without area": without_area,
+            "box outside the image": outside,
+        },
     )
-    reason_of = np.full(n, -1)
-    for number, (_, bad) in enumerate(reasons):
-        reason_of[(reason_of < 0) & bad] = number
-    usable = np.flatnonzero(reason_of < 0)  # only records that are used can be there twice
-    repeated = np.ones(usable.size, np.bool_)
-    repeated[np.unique(annotation_id[usable], return_index=True)[1]] = False
-    reason_of[usable[repeated]] = len(reasons) - 1
-    for k in np.flatnonzero(reason_of >= 0):
-        record, reason = records[k], reasons[reason_of[k]][0]
+    for k in np.flatnonzero(reason_of != ""):
+        record = records[k]
         detail = f"category {record.category_id}, bbox {list(record.bbox) if record.bbox else None}"
-        skips.append(("annotation", whole_number(record.image_id), whole_number(record.id), reason, detail))
+        skips.append(("annotation", whole_number(record.image_id), whole_number(record.id), reason_of[k], detail))
 
-    good = np.flatnonzero(reason_of < 0)
+    good = np.flatnonzero(reason_of == "")
     good = good[np.argsort(row[good], kind="stable")]
-    area = np.array([np.nan if r.area is None else r.area for r in records], dtype=np.float64)[good]
-    of_box = (clipped[good, 2:] - clipped[good, :2]).prod(axis=1)
+    area = area[good]
+    of_box = (clipped[good, 2] - clipped[good, 0]) * (clipped[good, 3] - clipped[good, 1])
     return Annotations(
         annotation_id=annotation_id[good],
         image_id=image_id[good],
         category_id=category_id[good],
         box=clipped[good],
         area=np.where(np.isfinite(area) & (area >= 0), area, of_box),
-        iscrowd=np.array([bool(r.iscrowd) for r in records], dtype=np.bool_)[good],
+        iscrowd=iscrowd[good],
         segmentation=_texts(records, good, "segmentation"),
         keypoints=_texts(records, good, "keypoints"),
+    )
+
+
+def _fields(records: list[AnnotationRecord]) -> tuple[npt.NDArray[Any], ...]:
+    """Ids (each with which are usable), boxes (with which are there), areas and crowd flags of some records."""
+    return (
+        *_ids([r.id for r in records]),
+        *_ids([r.image_id for r in records]),
+        *_ids([r.category_id for r in records]),
+        *_boxes([r.bbox for r in records]),
+        _numbers([r.area for r in records]),
+        np.array([bool(r.iscrowd) for r in records], dtype=np.bool_),
     )
 
 
@@ -146,7 +176,7 @@ def _unused(taken: Ints, count: int) -> Ints:
     return np.setdiff1d(np.arange(taken.size + count), taken)[:count]
 
 
-def _ids(values: list[Any]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _ids(values: list[Any]) -> tuple[Ints, Bools]:
     """Ids as int64 and which of them are usable; 0 stands for the others."""
     array = np.array(values) if values else np.zeros(0, np.int64)
     if array.dtype == np.int64:
@@ -156,12 +186,37 @@ def _ids(values: list[Any]) -> tuple[Ints, npt.NDArray[np.bool_]]:
     return np.array([number or 0 for number in numbers], dtype=np.int64), usable
 
 
-def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> npt.NDArray[np.object_]:
+def _sizes(values: list[float | None]) -> Ints:
+    """Image sides in px; 0 stands for those that are not usable."""
+    sides = _numbers(values)
+    usable = (sides > 0) & (sides <= LARGEST_SIDE) & (np.floor(sides) == sides)  # no comparison holds for NaN
+    return np.where(usable, sides, 0).astype(np.int64)
+
+
+def _boxes(values: list[tuple[float, ...] | None]) -> tuple[npt.NDArray[np.float64], Bools]:
+    """(n, 4) boxes and which of them are there; NaN stands for the others."""
+    there = np.ones(len(values), np.bool_)
+    if None in values:
+        there = np.array([value is not None for value in values], dtype=np.bool_)
+        values = [(np.nan,) * 4 if value is None else value for value in values]
+    flat = np.fromiter(chain.from_iterable(values), np.float64, count=4 * len(values))  # type: ignore[arg-type]
+    return flat.reshape(-1, 4), there
+
+
+def _numbers(values: list[float | None]) -> npt.NDArray[np.float64]:
+    """Numbers; NaN stands for those that are not there."""
+    return np.array(values, dtype=np.float64)
+
+
+def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> Objects:
     """JSON text of a field that is kept as it is, or None."""
     out = np.empty(rows.size, dtype=object)
-    if records and hasattr(records[0], field):
+    if not records or not hasattr(records[0], field):
+        return out
+    raw = list(map(attrgetter(field), records))
+    if any(raw):
         for k, row in enumerate(rows):
-            text = bytes(getattr(records[row], field))
+            text = bytes(raw[row])
             out[k] = text if text not in (b"", b"null") else None
     return out
 

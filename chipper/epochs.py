@@ -24,4 +24,4 @@ def epoch_chips(chip_id: Ints, variant: Ints, variants: int, epoch: int, per_ima
     drawn = np.lexsort((hashed(seed, epoch, _DRAW, negatives), image))
     negatives = negatives[drawn][rank_in_group(image[drawn]) < per_image]
     chosen = np.concatenate([ids[~negative], negatives])
-    return chosen[np.lexsort((chosen, hashed(seed, epoch, _SHUFFLE, chosen)))]
+    return chosen[np.argsort(hashed(seed, epoch, _SHUFFLE, chosen))]  # no ties: different ids have different hashes
