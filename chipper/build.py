@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from chipper import __version__
 from chipper.assignment import Assignment
 from chipper.coco import Coco, read_coco
 from chipper.coco_check import skipped_columns
-from chipper.columns import POSITIVE, Annotations, Chips, Images, Ints, Skipped, concatenate, offsets_of
-from chipper.epochs import epoch_chips
+from chipper.columns import POSITIVE, Annotations, Chips, Images, Skipped, concatenate, offsets_of
+from chipper.epochs import chosen_chips, in_training_order
 from chipper.errors import WorkdirError
-from chipper.files import write_table
+from chipper.files import write_table, write_tables
 from chipper.labels import label_chips
 from chipper.lock import locked
 from chipper.options import PositiveOptions
@@ -28,6 +29,10 @@ from chipper.workdir import PART_IMAGES, Dataset, Source, Workdir, dataset_id
 from chipper.workers import Workers
 
 
+_EPOCH_ROWS = 1 << 25
+"""Chips of an epoch that are put in order at once; they take about a gigabyte."""
+
+
 @dataclass(frozen=True)
 class _Receipt:
     """What is left to know of a part once its tables are written."""
@@ -35,8 +40,6 @@ class _Receipt:
     images: int
     tally: dict[str, Any]
     uncovered: Skipped
-    chip_id: Ints
-    variant: Ints
 
 
 def build_positives(
@@ -81,9 +84,6 @@ def build_positives(
                 advance(receipt.images)
         skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
         write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
-        chip_id = np.concatenate([receipt.chip_id for receipt in receipts])
-        variant = np.concatenate([receipt.variant for receipt in receipts])
-        write_epochs(workdir, identity, chip_id, variant, options, 0, workers)
         dataset = Dataset(
             format_version=FORMAT_VERSION,
             chipper_version=__version__,
@@ -97,28 +97,46 @@ def build_positives(
             parts=len(parts),
             counts=_sum([*(receipt.tally for receipt in receipts), {"skipped": _by_reason(coco.skipped)}]),
         )
+        write_epochs(workdir, dataset, workers, monitor)
         workdir.commit(dataset)
     return dataset
 
 
-def write_epochs(
-    workdir: Workdir,
-    belongs_to: str,
-    chip_id: Ints,
-    variant: Ints,
-    options: PositiveOptions,
-    per_image: int,
-    workers: Workers,
-) -> None:
-    """Write every epoch's list; with ``per_image`` 0 that of the short RPN schedule, which has no negatives."""
+def write_epochs(workdir: Workdir, dataset: Dataset, workers: Workers, monitor: Monitor) -> None:
+    """Write every epoch's list: with negatives where there are some, else that of the short RPN schedule."""
+    epochs = dataset.positive_options.epochs
+    with monitor.progress("writing epochs", epochs) as advance:
+        for _ in workers.threads(_write_epoch, [(workdir, dataset, epoch) for epoch in range(epochs)]):
+            advance(1)
 
-    def write(epoch: int) -> None:
-        ids = epoch_chips(chip_id, variant, options.variants, epoch, per_image, options.seed)
-        table = pa.Table.from_arrays([np.arange(ids.size), ids], schema=EPOCH.arrow_schema(belongs_to))
-        write_table(workdir.epoch_path(epoch), table)
 
-    for _ in workers.threads(write, [(epoch,) for epoch in range(options.epochs)]):
-        pass
+def _write_epoch(workdir: Workdir, dataset: Dataset, epoch: int) -> None:
+    """Write one epoch's list, a range of its places after the other, so that memory does not grow with the chips."""
+    options = dataset.positive_options
+    per_image = dataset.negatives.options["per_image"] if dataset.negatives else 0
+    schema = EPOCH.arrow_schema(dataset.epochs_id)
+    ranges = 1 << (_epoch_size(dataset, per_image) // _EPOCH_ROWS).bit_length()
+
+    def tables() -> Iterator[pa.Table]:
+        start = 0
+        for first in range(ranges):
+            pieces = []
+            for part in range(dataset.parts):
+                both = [workdir.chip_ids(dataset, part, kind) for kind in workdir.kinds(dataset)]
+                chip_id, variant = (np.concatenate(column) for column in zip(*both, strict=True))
+                chosen = chosen_chips(chip_id, variant, options.variants, epoch, per_image, options.seed)
+                pieces.append(in_training_order(chosen, epoch, options.seed, first, ranges))
+            ids = in_training_order(np.concatenate(pieces), epoch, options.seed)
+            yield pa.Table.from_arrays([np.arange(start, start + ids.size), ids], schema=schema)
+            start += ids.size
+
+    write_tables(workdir.epoch_path(epoch), schema, tables())
+
+
+def _epoch_size(dataset: Dataset, per_image: int) -> int:
+    """About how many chips an epoch has."""
+    positives = sum(dataset.counts["positive_chips"].values()) // dataset.positive_options.variants
+    return int(positives + per_image * dataset.counts["images"])
 
 
 def _split(coco: Coco) -> list[tuple[Images, Annotations]]:
@@ -157,7 +175,7 @@ def _mine_part(
         "labels": len(labels),
         "valid_labels": int(labels.valid.sum()),
     }
-    return _Receipt(len(images), tally, _uncovered(annotations, assignment), chips.chip_id, chips.variant)
+    return _Receipt(len(images), tally, _uncovered(annotations, assignment))
 
 
 def count_by_scale(chips: Chips, options: PositiveOptions) -> dict[str, int]:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -88,19 +88,30 @@ def write_json(path: Path, value: Any) -> None:
         file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
+ROW_GROUP = 1 << 17
+"""Rows of a Parquet row group: small enough to read a range of images without much that lies beside it."""
 _REPEATED = ("image_id", "category_id", "kind", "variant", "scale_index", "record", "reason")
 """Columns of few values. A dictionary of the others would be tried and given up, which doubles the time to write."""
 
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file: zstd, fixed layout, so that equal tables give equal bytes."""
-    repeated = [name for name in table.column_names if name in _REPEATED]
-    with atomic(path) as file:
-        pq.write_table(table, file, compression="zstd", compression_level=1, use_dictionary=repeated)
+    write_tables(path, table.schema, [table])
 
 
-def read_table(path: Path, table: Table, belongs_to: str | None, cure: str) -> pa.Table:
-    """Read a Parquet file of ``table``.
+def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write a Parquet file of several tables one after the other, so that they need not fit into memory together."""
+    repeated = [name for name in schema.names if name in _REPEATED]
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated}
+    with atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP)
+
+
+def read_table(
+    path: Path, table: Table, belongs_to: str | None, cure: str, columns: list[str] | None = None
+) -> pa.Table:
+    """Read a Parquet file of ``table``, all its columns or some.
 
     Raises:
         WorkdirError: it is missing, unreadable, another table or of other options; the message ends with ``cure``.
@@ -108,7 +119,7 @@ def read_table(path: Path, table: Table, belongs_to: str | None, cure: str) -> p
     try:
         with pq.ParquetFile(path) as file:
             table.check(file.schema_arrow, belongs_to)
-            return file.read()
+            return file.read(columns=columns)
     except SchemaMismatch as error:
         raise WorkdirError(f"{path} {error}; {cure}") from error
     except FileNotFoundError as error:

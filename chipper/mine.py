@@ -11,18 +11,33 @@ import numpy as np
 
 from chipper.assignment import assign
 from chipper.build import count_by_scale, write_epochs
-from chipper.columns import NEGATIVE, POSITIVE, Ints, concatenate
+from chipper.columns import (
+    CHIPS_PER_IMAGE,
+    FIRST_NEGATIVE,
+    NEGATIVE,
+    POSITIVE,
+    Annotations,
+    Chips,
+    Images,
+    Labels,
+    concatenate,
+    offsets_of,
+)
 from chipper.files import fingerprint
 from chipper.labels import label_chips
 from chipper.lock import locked
 from chipper.negatives import best_proposals, mine_negatives
-from chipper.options import NegativeOptions
+from chipper.options import NegativeOptions, PositiveOptions
 from chipper.progress import Monitor
 from chipper.proposals import ProposalFile, open_proposals
 from chipper.pyramid import Pyramid
 from chipper.schemas import CHIPS, LABELS
 from chipper.workdir import Dataset, Negatives, Workdir
 from chipper.workers import Workers
+
+
+_IMAGES_AT_ONCE = 500
+"""Their proposals are in memory at once in each worker: about 200 MB at 900 an image."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +47,6 @@ class _Receipt:
     images: int
     proposals: int
     chips: dict[str, int]  # negatives of each scale
-    chip_id: Ints  # positives and negatives
-    variant: Ints
 
 
 def mine_workdir(
@@ -51,8 +64,9 @@ def mine_workdir(
         dataset = workdir.dataset()
         options = dataset.positive_options
         monitor.note(f"reading {proposals_path}")
-        ids = np.concatenate([workdir.images(dataset, part).image_id for part in range(dataset.parts)])
-        file = open_proposals(proposals_path, ids, dataset.source.image_records)
+        places = [workdir.image_places(dataset, part) for part in range(dataset.parts)]
+        ids, positions = (np.concatenate(column) for column in zip(*places, strict=True))
+        file = open_proposals(proposals_path, ids, positions, dataset.source.image_records)
         identity = fingerprint(dataset.id.encode(), file.hash.encode(), msgspec.json.encode(vars(negative)))
         tasks = [(workdir, dataset, file, part, negative, identity) for part in range(dataset.parts)]
         receipts = []
@@ -60,9 +74,6 @@ def mine_workdir(
             for receipt in workers.threads(_mine_part, tasks):
                 receipts.append(receipt)
                 advance(receipt.images)
-        chip_id = np.concatenate([receipt.chip_id for receipt in receipts])
-        variant = np.concatenate([receipt.variant for receipt in receipts])
-        write_epochs(workdir, identity, chip_id, variant, options, negative.per_image, workers)
         totals: dict[str, Any] = {
             "proposals": sum(receipt.proposals for receipt in receipts),
             "negative_chips": {str(s): sum(receipt.chips[str(s)] for receipt in receipts) for s in options.scales},
@@ -70,6 +81,7 @@ def mine_workdir(
         dataset = msgspec.structs.replace(
             dataset, negatives=Negatives(identity, proposals_path.name, file.hash, dict(vars(negative)), totals)
         )
+        write_epochs(workdir, dataset, workers, monitor)
         workdir.commit(dataset)
     return dataset
 
@@ -77,19 +89,39 @@ def mine_workdir(
 def _mine_part(
     workdir: Workdir, dataset: Dataset, file: ProposalFile, part: int, negative: NegativeOptions, identity: str
 ) -> _Receipt:
-    """Mine the negatives of one part and write its tables."""
+    """Mine the negatives of one part, some images after the others, and write its tables."""
     options = dataset.positive_options
     images, annotations = workdir.images(dataset, part), workdir.annotations(dataset, part)
     positives = workdir.chips(dataset, part, POSITIVE)
+    of_images = offsets_of(images.image_id, annotations.image_id), offsets_of(images.image_id, positives.image_id)
+    found, shown, used = [], [], 0
+    for start in range(0, len(images), _IMAGES_AT_ONCE):
+        end = min(start + _IMAGES_AT_ONCE, len(images))
+        of_range = annotations[of_images[0][start] : of_images[0][end]], positives[of_images[1][start] : of_images[1][end]]
+        chips, labels, proposals = _mine_images(images[start:end], *of_range, file, options, negative)
+        found.append(chips)
+        shown.append(labels)
+        used += proposals
+    negatives = concatenate(found)
+    workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
+    workdir.write_part(LABELS, part, concatenate(shown), identity, NEGATIVE)
+    return _Receipt(len(images), used, count_by_scale(negatives, options))
+
+
+def _mine_images(
+    images: Images,
+    annotations: Annotations,
+    positives: Chips,
+    file: ProposalFile,
+    options: PositiveOptions,
+    negative: NegativeOptions,
+) -> tuple[Chips, Labels, int]:
+    """The negative chips of some images with their labels, and how many proposals they were chosen from."""
     proposals = best_proposals(file.of(images), images, negative)
     negatives = mine_negatives(images, proposals, positives, options, negative)
-
     # a negative chip's labels are weighed against what the positive chips beside it show
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     assignments = tuple(assign(images, annotations, pyramid, options, v) for v in range(options.variants))
     both = concatenate([positives, negatives])
     labels = label_chips(both[np.argsort(both.chip_id)], images, annotations, options, assignments)
-    labels = labels[np.isin(labels.chip_id, negatives.chip_id)]
-    workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
-    workdir.write_part(LABELS, part, labels, identity, NEGATIVE)
-    return _Receipt(len(images), len(proposals), count_by_scale(negatives, options), both.chip_id, both.variant)
+    return negatives, labels[labels.chip_id % CHIPS_PER_IMAGE >= FIRST_NEGATIVE], len(proposals)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from chipper import safe_pickle
 from chipper.coco_check import whole_number
-from chipper.columns import Images, offsets_of
+from chipper.columns import Images, Ints, offsets_of
 from chipper.errors import ProposalError
 from chipper.files import atomic, fingerprint, read_bytes, write_table
 from chipper.negatives import Proposals
@@ -23,6 +24,7 @@ from chipper.schemas import PROPOSALS, SchemaMismatch
 _CURE = "give the proposals that were made for this COCO file"
 _OUTSIDE = 2.0  # source px that a proposal may stick out of its image by
 _MOST_OUTSIDE = 0.05  # share of proposals that may stick out further
+_SHARED_IMAGES = 1000  # images by which row groups of a streamed file may overlap, on average
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -33,21 +35,20 @@ class _Result(msgspec.Struct, gc=False):
     score: float
 
 
+@dataclass(frozen=True)
 class ProposalFile:
-    """A proposal file, read for one range of images after the other."""
+    """A proposal file, read for one range of images after the other, by any number of workers."""
 
-    def __init__(self, path: Path, hash_: str, of_images: Callable[[Images], Proposals]) -> None:
-        self.path = path
-        self.hash = hash_
-        self._of_images = of_images
+    path: Path
+    hash: str
 
     def of(self, images: Images) -> Proposals:
         """The proposals of ``images``, image by image.
 
         Raises:
-            ProposalError: too many lie outside their image, as those of another data set do.
+            ProposalError: they are no boxes, or too many lie outside their image, as those of another data set do.
         """
-        proposals = self._of_images(images)
+        proposals = self._of(images)
         image = np.repeat(np.arange(len(images)), np.diff(offsets_of(images.image_id, proposals.image_id)))
         with np.errstate(invalid="ignore"):
             out = (proposals.box[:, 2] > images.width[image] + _OUTSIDE) | (
@@ -60,47 +61,93 @@ class ProposalFile:
             )
         return proposals
 
+    def _of(self, images: Images) -> Proposals:
+        raise NotImplementedError
 
-def open_proposals(path: Path, image_ids: np.ndarray, image_records: int) -> ProposalFile:
-    """Open a proposal file for the images ``image_ids``; ``image_records`` is the number of images in the COCO file.
+
+@dataclass(frozen=True)
+class _Loaded(ProposalFile):
+    """A file of a format that can only be read whole; another process reads it again, once."""
+
+    arrays: list[Any] | dict[int, Any]  # by the image's place in the COCO file, or by its id
+
+    def _of(self, images: Images) -> Proposals:
+        if isinstance(self.arrays, list):
+            return _gather(self.path, images, [self.arrays[k] for k in images.position])
+        return _gather(self.path, images, [self.arrays.get(int(k)) for k in images.image_id])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_again, (self.path, self.hash)
+
+
+@dataclass(frozen=True)
+class _Streamed(ProposalFile):
+    """chipper's Parquet, of which only the row groups of the asked-for images are read."""
+
+    first: Ints  # (groups,) place in the COCO file of the first image of each row group
+    last: Ints
+
+    def _of(self, images: Images) -> Proposals:
+        groups = np.flatnonzero((self.first <= images.position.max()) & (self.last >= images.position.min()))
+        with pq.ParquetFile(self.path) as file:
+            found = Proposals.from_arrow(file.read_row_groups(groups.tolist()))
+        order = np.argsort(images.image_id, kind="stable")
+        place = order[np.searchsorted(images.image_id, found.image_id, sorter=order).clip(max=len(images) - 1)]
+        rows = np.flatnonzero(images.image_id[place] == found.image_id)
+        return found[rows[np.argsort(place[rows], kind="stable")]]
+
+
+def open_proposals(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
+    """Open a proposal file for the images ``image_ids``, which have the ``positions`` among a COCO file's ``image_records``.
 
     Formats, by name: ``.json`` COCO results (bbox xywh in source px), ``.parquet`` chipper's own, anything else a pickle:
     SNIPER's list of (n, 4 or 5) arrays x1 y1 x2 y2 [score], one for each image in the order of the COCO file, or a dict
-    of such arrays by image id. Without scores the order in the file is the rank.
+    of such arrays by image id. Without scores the order in the file is the rank. Parquet whose rows follow the images is
+    streamed; the others must fit into memory.
 
     Raises:
         ProposalError: the file cannot be read or is for other images.
     """
     if path.suffix == ".parquet":
-        return _open_parquet(path, image_ids, image_records)
+        return _open_parquet(path, image_ids, positions, image_records)
+    file = _load(path)
+    if isinstance(file.arrays, list):
+        if len(file.arrays) != image_records:
+            raise ProposalError(
+                f"{path} holds proposals for {len(file.arrays)} images, the COCO file {image_records} images; {_CURE}"
+            )
+    else:
+        _check_known(path, np.array(sorted(file.arrays), dtype=np.int64), image_ids, image_records)
+    return file
+
+
+def _load(path: Path) -> _Loaded:
+    """Read a file that is read whole."""
+    if path.suffix == ".parquet":
+        table = _parquet(path).read()
+        rows = np.stack([table[name].to_numpy() for name in ("x1", "y1", "x2", "y2", "score")], axis=1)
+        return _Loaded(path, _fingerprint_of(path), _by_image(table["image_id"].to_numpy(), rows))
     data = read_bytes(path, ProposalError, "proposal file", "make one with `chipper propose`, or give another path")
     if path.suffix == ".json":
-        by_image = _from_results(path, data)
-    else:
-        content = safe_pickle.load(data, str(path))
-        if isinstance(content, (list, tuple)):
-            return _open_list(path, data, list(content), image_records)
-        if not isinstance(content, dict):
-            raise ProposalError(f"{path} holds a {type(content).__name__}, not a list or dict of arrays; {_CURE}")
-        by_image = {_image_key(path, key): value for key, value in content.items()}
-    _check_known(path, np.array(sorted(by_image), dtype=np.int64), image_ids, image_records)
-    return ProposalFile(
-        path, fingerprint(data), lambda images: _gather(path, images, lambda k: by_image.get(int(images.image_id[k])))
-    )
+        return _Loaded(path, fingerprint(data), _from_results(path, data))
+    content = safe_pickle.load(data, str(path))
+    if isinstance(content, (list, tuple)):
+        return _Loaded(path, fingerprint(data), list(content))
+    if not isinstance(content, dict):
+        raise ProposalError(f"{path} holds a {type(content).__name__}, not a list or dict of arrays; {_CURE}")
+    return _Loaded(path, fingerprint(data), {_image_key(path, key): value for key, value in content.items()})
 
 
-def _open_list(path: Path, data: bytes, arrays: list[Any], image_records: int) -> ProposalFile:
-    if len(arrays) != image_records:
-        raise ProposalError(
-            f"{path} holds proposals for {len(arrays)} images, the COCO file {image_records} images; {_CURE}"
-        )
-    return ProposalFile(
-        path, fingerprint(data), lambda images: _gather(path, images, lambda k: arrays[int(images.position[k])])
-    )
+@lru_cache(maxsize=1)
+def _load_again(path: Path, expected_hash: str) -> _Loaded:
+    file = _load(path)
+    if file.hash != expected_hash:
+        raise ProposalError(f"{path} was changed while it was in use; run the command again")
+    return file
 
 
-def _gather(path: Path, images: Images, array_of: Callable[[int], Any]) -> Proposals:
-    rows = [_rows(path, array_of(k), int(images.image_id[k])) for k in range(len(images))]
+def _gather(path: Path, images: Images, arrays: list[Any]) -> Proposals:
+    rows = [_rows(path, array, int(image_id)) for array, image_id in zip(arrays, images.image_id, strict=True)]
     counts = np.array([r.shape[0] for r in rows], dtype=np.int64)
     merged = np.concatenate(rows) if rows else np.zeros((0, 5))
     return Proposals(np.repeat(images.image_id, counts), np.ascontiguousarray(merged[:, :4]), merged[:, 4])
@@ -147,6 +194,11 @@ def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
     ids = np.array([r.image_id for r in results], dtype=np.int64)
     rows = np.array([(*r.bbox, r.score) for r in results], dtype=np.float64).reshape(-1, 5)
     rows[:, 2:4] += rows[:, :2]
+    return _by_image(ids, rows)
+
+
+def _by_image(ids: Ints, rows: np.ndarray) -> dict[int, np.ndarray]:
+    """The (n, 5) rows of each image; those of one image keep their order."""
     order = np.argsort(ids, kind="stable")
     keys, starts = np.unique(ids[order], return_index=True)
     return dict(zip(keys.tolist(), np.split(rows[order], starts[1:]), strict=True)) if keys.size else {}
@@ -163,40 +215,42 @@ def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray, image_recor
         )
 
 
-def _open_parquet(path: Path, image_ids: np.ndarray, image_records: int) -> ProposalFile:
+def _parquet(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
         PROPOSALS.check(file.schema_arrow)
-        ids = np.asarray(file.read(columns=["image_id"])["image_id"].to_numpy())
     except FileNotFoundError:
         raise ProposalError(f"proposal file {path} does not exist; make one with `chipper propose`") from None
     except (SchemaMismatch, OSError, pa.ArrowException) as error:
         raise ProposalError(f"{path} is no proposal file: it {str(error).splitlines()[0]}; {_CURE}") from None
-    _check_known(path, np.unique(ids), image_ids, image_records)
+    return file
 
-    def of_images(images: Images) -> Proposals:
-        groups = [g for g in range(file.num_row_groups) if _overlaps(file, g, images)]
-        table = file.read_row_groups(groups) if groups else file.schema_arrow.empty_table()
-        found = Proposals.from_arrow(table)
-        order = np.argsort(images.image_id, kind="stable")
-        place = order[np.searchsorted(images.image_id, found.image_id, sorter=order).clip(max=len(images) - 1)]
-        rows = np.flatnonzero(images.image_id[place] == found.image_id)
-        return found[rows[np.argsort(place[rows], kind="stable")]]
 
+def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
+    order = np.argsort(image_ids, kind="stable")
+    seen, first, last = [], [], []
+    with _parquet(path) as file:
+        for group in range(file.num_row_groups):
+            ids = np.unique(file.read_row_group(group, columns=["image_id"])["image_id"].to_numpy())
+            seen.append(ids)
+            found = order[np.searchsorted(image_ids, ids, sorter=order).clip(max=image_ids.size - 1)]
+            known = positions[found[image_ids[found] == ids]]
+            first.append(known.min(initial=image_records))
+            last.append(known.max(initial=-1))
+    _check_known(path, np.unique(np.concatenate([np.zeros(0, np.int64), *seen])), image_ids, image_records)
+    spans = np.array(last) - np.array(first) + 1
+    if spans.clip(min=0).sum() > image_records + _SHARED_IMAGES * len(first):
+        return _load(path)  # the rows of one image lie far apart
+    return _Streamed(path, _fingerprint_of(path), np.array(first), np.array(last))
+
+
+def _fingerprint_of(path: Path) -> str:
     with open(path, "rb") as data:
-        hash_ = fingerprint(*iter(lambda: data.read(1 << 24), b""))
-    return ProposalFile(path, hash_, of_images)
-
-
-def _overlaps(file: pq.ParquetFile, group: int, images: Images) -> bool:
-    statistics = file.metadata.row_group(group).column(0).statistics
-    if statistics is None or not statistics.has_min_max:
-        return True
-    return bool(statistics.min <= images.image_id.max() and statistics.max >= images.image_id.min())
+        return fingerprint(*iter(lambda: data.read(1 << 24), b""))
 
 
 def write_proposals(path: Path, proposals: Proposals) -> None:
-    """Write chipper's Parquet proposal file; rows stand image by image."""
+    """Write chipper's Parquet proposal file; rows stand image by image, in the order of the COCO file."""
     write_table(path, proposals.to_arrow(PROPOSALS, ""))
 
 

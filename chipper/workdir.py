@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 
 from chipper.coco import Category
-from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Labels, concatenate
+from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Ints, Labels, concatenate
 from chipper.errors import WorkdirError
 from chipper.files import fingerprint, read_table, storage_errors, write_json, write_table
 from chipper.images import find_image_dir
@@ -156,6 +157,11 @@ class Workdir:
         """Images of one part."""
         return self._read(Images, IMAGES, "part", part, dataset.id)
 
+    def image_places(self, dataset: Dataset, part: int) -> tuple[Ints, Ints]:
+        """Ids of the images of one part, and their places in the COCO file."""
+        table = self._table(IMAGES, "part", part, dataset.id, ["image_id", "position"])
+        return table["image_id"].to_numpy(), table["position"].to_numpy()
+
     def annotations(self, dataset: Dataset, part: int) -> Annotations:
         """Annotations of one part."""
         return self._read(Annotations, ANNOTATIONS, "part", part, dataset.id)
@@ -163,6 +169,11 @@ class Workdir:
     def chips(self, dataset: Dataset, part: int, kind: str) -> Chips:
         """Chips of one kind and part."""
         return self._read(Chips, CHIPS, kind, part, self._id(dataset, kind))
+
+    def chip_ids(self, dataset: Dataset, part: int, kind: str) -> tuple[Ints, Ints]:
+        """Ids and variants of the chips of one kind and part."""
+        table = self._table(CHIPS, kind, part, self._id(dataset, kind), ["chip_id", "variant"])
+        return table["chip_id"].to_numpy(), table["variant"].to_numpy()
 
     def labels(self, dataset: Dataset, part: int, kind: str) -> Labels:
         """Labels of one kind and part."""
@@ -200,8 +211,13 @@ class Workdir:
         return self.path / table.name / f"{kind}-{part:05d}.parquet"
 
     def _read(self, columns: type[T], table: Table, kind: str, part: int, belongs_to: str) -> T:
+        return columns.from_arrow(self._table(table, kind, part, belongs_to))
+
+    def _table(
+        self, table: Table, kind: str, part: int, belongs_to: str, columns: list[str] | None = None
+    ) -> pa.Table:
         cure = REMINE if kind == NEGATIVE else REBUILD
-        return columns.from_arrow(read_table(self._part(table, kind, part), table, belongs_to, cure))
+        return read_table(self._part(table, kind, part), table, belongs_to, cure, columns)
 
 
 def dataset_id(source_hash: str, options: PositiveOptions) -> str:

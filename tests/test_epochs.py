@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
-from chipper.epochs import epoch_chips
+from chipper.epochs import chosen_chips, in_training_order
+
+
+def epoch_chips(ids, variant, variants, epoch, most, seed):
+    return in_training_order(chosen_chips(ids, variant, variants, epoch, most, seed), epoch, seed)
 
 
 @st.composite
@@ -56,6 +60,16 @@ def test_the_place_of_two_chips_does_not_depend_on_the_others(chips, epoch):
     whole = epoch_chips(ids, one, 1, epoch, 2, 0).tolist()
     half = epoch_chips(ids[::2], one[::2], 1, epoch, 2, 0).tolist()
     assert [chip for chip in whole if chip in set(half)] == half
+
+
+@given(chip_sets(), st.integers(0, 3), st.sampled_from([1, 2, 4, 16]))
+def test_an_epoch_may_be_chosen_image_by_image_and_ordered_range_by_range(chips, epoch, ranges):
+    ids, variant, variants = chips
+    image = ids // CHIPS_PER_IMAGE
+    chosen = [chosen_chips(ids[image == i], variant[image == i], variants, epoch, 2, 0) for i in np.unique(image)]
+    chosen = np.concatenate([*chosen, np.zeros(0, np.int64)])
+    pieces = [in_training_order(chosen, epoch, 0, k, ranges) for k in range(ranges)]
+    assert np.concatenate(pieces).tolist() == epoch_chips(ids, variant, variants, epoch, 2, 0).tolist()
 
 
 def test_epochs_and_seeds_differ():

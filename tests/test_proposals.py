@@ -73,7 +73,7 @@ FORMATS = {"list.pkl": as_list, "dict.pkl": as_dict, "results.json": as_results,
 
 
 def opened(path: Path) -> Any:
-    return open_proposals(path, IDS, RECORDS)
+    return open_proposals(path, IDS, POSITIONS, RECORDS)
 
 
 @pytest.fixture(params=FORMATS)
@@ -151,7 +151,7 @@ def test_proposals_of_images_that_were_skipped_are_left_out(tmp_path: Path) -> N
     coco = read_coco(path)
     assert coco.images.image_id.tolist() == [1]
     (tmp_path / "rpn.pkl").write_bytes(pickle.dumps({1: [[0, 0, 9, 9]], 2: [[0, 0, 9, 9]]}))
-    file = open_proposals(tmp_path / "rpn.pkl", coco.images.image_id, coco.image_records)
+    file = open_proposals(tmp_path / "rpn.pkl", coco.images.image_id, coco.images.position, coco.image_records)
     assert file.of(coco.images).image_id.tolist() == [1]
 
 
@@ -278,7 +278,7 @@ def test_proposals_of_another_data_set_are_refused(tmp_path: Path, is_one_line: 
 
 def test_coco128_pickle(coco128: Path) -> None:
     coco = read_coco(coco128 / "instances.json")
-    found = open_proposals(coco128 / "proposals.pkl", coco.images.image_id, coco.image_records).of(coco.images)
+    found = open_proposals(coco128 / "proposals.pkl", coco.images.image_id, coco.images.position, coco.image_records).of(coco.images)
     arrays = [np.asarray(a) for a in load((coco128 / "proposals.pkl").read_bytes(), "")]
     assert len(arrays) == len(coco.images)
     assert len(found) == sum(len(a) for a in arrays)
@@ -336,7 +336,7 @@ def test_parquet_is_read_in_groups_by_many_threads(tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     pq.write_table(table, path, row_group_size=500)
     everything = images(ids, ids)
-    file = open_proposals(path, ids, 400)
+    file = open_proposals(path, ids, ids, 400)
     whole = file.of(everything)
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(lambda start: file.of(everything[start : start + 20]), range(0, 400, 20)))
