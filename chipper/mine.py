@@ -36,8 +36,8 @@ from chipper.workdir import Dataset, Negatives, Workdir
 from chipper.workers import Workers
 
 
-_IMAGES_AT_ONCE = 500
-"""Their proposals are in memory at once in each worker: about 200 MB at 900 an image."""
+_IMAGES_AT_ONCE = 250
+"""Their proposals are in memory at once in each worker."""
 
 
 @dataclass(frozen=True)

@@ -68,16 +68,16 @@ def mine_negatives(
     pieces = []
     for variant in range(options.variants):
         for s, valid_range in enumerate(options.valid_ranges):
-            boxes = pyramid.boxes(s, image, proposals.box)
+            rows = np.flatnonzero(size >= valid_range.low if s == 0 else size < valid_range.high)
+            boxes = pyramid.boxes(s, image[rows], proposals.box[rows])
             chips = positives[(positives.variant == variant) & (positives.scale_index == s)]
             corner = np.stack([chips.x, chips.y], axis=1).astype(np.float64)
             windows = np.concatenate([corner, corner + options.chip_size], axis=1)
-            covered = held(offsets_of(images.image_id, chips.image_id), windows, offsets, boxes)
-            in_range = size >= valid_range.low if s == 0 else size < valid_range.high
-            boxes[covered | ~in_range] = np.nan
+            bounds = offsets_of(images.image_id, chips.image_id)
+            free = ~held(bounds, windows, np.searchsorted(rows, offsets), boxes)
             found = cover(
-                offsets,
-                boxes,
+                np.searchsorted(rows[free], offsets),
+                boxes[free],
                 pyramid.width[s],
                 pyramid.height[s],
                 hashed(options.seed, variant, images.image_id, s + _NEGATIVE_TIES),

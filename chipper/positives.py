@@ -32,11 +32,10 @@ def mine_positives(images: Images, annotations: Annotations, options: PositiveOp
         assignment = assign(images, annotations, pyramid, options, variant)
         assignments.append(assignment)
         for s in range(len(options.scales)):
-            boxes = pyramid.boxes(s, image, annotations.box)
-            boxes[~assignment.targets[s]] = np.nan
+            rows = np.flatnonzero(assignment.targets[s])
             windows = cover(
-                offsets,
-                boxes,
+                np.searchsorted(rows, offsets),
+                pyramid.boxes(s, image[rows], annotations.box[rows]),
                 pyramid.width[s],
                 pyramid.height[s],
                 hashed(options.seed, variant, images.image_id, s),
