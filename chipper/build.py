@@ -28,7 +28,6 @@ from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, L
 from chipper.workdir import PART_IMAGES, Dataset, Source, Workdir, dataset_id
 from chipper.workers import Workers
 
-
 _EPOCH_ROWS = 1 << 25
 """Chips of an epoch that are put in order at once; they take about a gigabyte."""
 

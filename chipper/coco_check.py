@@ -31,7 +31,9 @@ def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) ->
         ids,
         {
             "no usable id": ~has_id,
-            "bad file name": ~np.array([bool(_PLAIN_NAME(name)) or usable_name(name) for name in names], dtype=np.bool_),
+            "bad file name": ~np.array(
+                [bool(_PLAIN_NAME(name)) or usable_name(name) for name in names], dtype=np.bool_
+            ),
             "no usable size": (width == 0) | (height == 0),
         },
     )
@@ -46,10 +48,10 @@ def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) ->
         skips.append(("image", whole_number(record.id), None, reason_of[k], detail))
 
     good = np.flatnonzero(reason_of == "")
-    position = np.array([place for place, _ in records], dtype=np.int64)
+    places = np.array([place for place, _ in records], dtype=np.int64)
     file_name = np.empty(good.size, dtype=object)
     file_name[:] = [names[k] for k in good]
-    return Images(ids[good], position[good], file_name, width[good], height[good])
+    return Images(ids[good], places[good], file_name, width[good], height[good])
 
 
 def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:

@@ -9,6 +9,7 @@ ImageDirectoryError       no folder holds the images
 WorkdirError              the workdir is missing, incomplete, of another version or made with other options
 ShardError                shards are missing, damaged or do not belong to the workdir
 StorageError              a file cannot be written: no space, no permission
+ClusterError              the dask cluster cannot be used, or lost a task too often
 DependencyError           an optional package is not installed
 TrainingError             training cannot go on
 CheckpointError         a checkpoint is damaged or belongs to another model or class set
@@ -55,6 +56,10 @@ class ShardError(ChipperError):
 
 class StorageError(ChipperError):
     """A file cannot be written."""
+
+
+class ClusterError(ChipperError):
+    """The dask cluster cannot be used, or lost a task too often."""
 
 
 class DependencyError(ChipperError):

@@ -147,3 +147,12 @@ def fingerprint(*pieces: bytes) -> str:
         digest.update(len(piece).to_bytes(8, "little"))
         digest.update(piece)
     return digest.hexdigest()
+
+
+def fingerprint_of(path: Path) -> str:
+    """XXH3-128 of a file, which need not fit into memory."""
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 24):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -35,7 +35,6 @@ from chipper.schemas import CHIPS, LABELS
 from chipper.workdir import Dataset, Negatives, Workdir
 from chipper.workers import Workers
 
-
 _IMAGES_AT_ONCE = 250
 """Their proposals are in memory at once in each worker."""
 
@@ -97,7 +96,10 @@ def _mine_part(
     found, shown, used = [], [], 0
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         end = min(start + _IMAGES_AT_ONCE, len(images))
-        of_range = annotations[of_images[0][start] : of_images[0][end]], positives[of_images[1][start] : of_images[1][end]]
+        of_range = (
+            annotations[of_images[0][start] : of_images[0][end]],
+            positives[of_images[1][start] : of_images[1][end]],
+        )
         chips, labels, proposals = _mine_images(images[start:end], *of_range, file, options, negative)
         found.append(chips)
         shown.append(labels)

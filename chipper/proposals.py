@@ -17,7 +17,7 @@ from chipper import safe_pickle
 from chipper.coco_check import whole_number
 from chipper.columns import Images, Ints, offsets_of
 from chipper.errors import ProposalError
-from chipper.files import atomic, fingerprint, read_bytes, write_table
+from chipper.files import atomic, fingerprint, fingerprint_of, read_bytes, write_table
 from chipper.negatives import Proposals
 from chipper.schemas import PROPOSALS, SchemaMismatch
 
@@ -126,7 +126,7 @@ def _load(path: Path) -> _Loaded:
     if path.suffix == ".parquet":
         table = _parquet(path).read()
         rows = np.stack([table[name].to_numpy() for name in ("x1", "y1", "x2", "y2", "score")], axis=1)
-        return _Loaded(path, _fingerprint_of(path), _by_image(table["image_id"].to_numpy(), rows))
+        return _Loaded(path, fingerprint_of(path), _by_image(table["image_id"].to_numpy(), rows))
     data = read_bytes(path, ProposalError, "proposal file", "make one with `chipper propose`, or give another path")
     if path.suffix == ".json":
         return _Loaded(path, fingerprint(data), _from_results(path, data))
@@ -241,12 +241,7 @@ def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: i
     spans = np.array(last) - np.array(first) + 1
     if spans.clip(min=0).sum() > image_records + _SHARED_IMAGES * len(first):
         return _load(path)  # the rows of one image lie far apart
-    return _Streamed(path, _fingerprint_of(path), np.array(first), np.array(last))
-
-
-def _fingerprint_of(path: Path) -> str:
-    with open(path, "rb") as data:
-        return fingerprint(*iter(lambda: data.read(1 << 24), b""))
+    return _Streamed(path, fingerprint_of(path), np.array(first), np.array(last))
 
 
 def write_proposals(path: Path, proposals: Proposals) -> None:

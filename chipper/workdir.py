@@ -213,9 +213,7 @@ class Workdir:
     def _read(self, columns: type[T], table: Table, kind: str, part: int, belongs_to: str) -> T:
         return columns.from_arrow(self._table(table, kind, part, belongs_to))
 
-    def _table(
-        self, table: Table, kind: str, part: int, belongs_to: str, columns: list[str] | None = None
-    ) -> pa.Table:
+    def _table(self, table: Table, kind: str, part: int, belongs_to: str, columns: list[str] | None = None) -> pa.Table:
         cure = REMINE if kind == NEGATIVE else REBUILD
         return read_table(self._part(table, kind, part), table, belongs_to, cure, columns)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import coco_argument, image_dir_option, jobs_option, workdir_option
+from chipper.cli.options import coco_argument, image_dir_option, workdir_option, workers_options
 from chipper.options import EPOCHS, STRIDE, NegativeOptions, PositiveOptions
 from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
 from chipper.workdir import Dataset, Workdir
@@ -49,9 +49,9 @@ from chipper.workers import Workers
 @click.option("--overwrite", is_flag=True, help="Replace a workdir made from another file or with other options.")
 @image_dir_option
 @workdir_option
-@jobs_option
+@workers_options
 def build_positives(
-    coco: Path, workdir: Workdir, image_dir: Path | None, jobs: int, overwrite: bool, **options: Any
+    coco: Path, workdir: Workdir, image_dir: Path | None, workers: Workers, overwrite: bool, **options: Any
 ) -> None:
     """Choose the positive chips of COCO.
 
@@ -63,9 +63,7 @@ def build_positives(
     from chipper.build import build_positives as build
 
     started = time.perf_counter()
-    dataset = build(
-        coco, workdir, PositiveOptions.parse(**options), image_dir, overwrite, Workers(jobs), ConsoleMonitor()
-    )
+    dataset = build(coco, workdir, PositiveOptions.parse(**options), image_dir, overwrite, workers, ConsoleMonitor())
     print_summary(f"Positive chips in {workdir.path}", [*_positive_rows(dataset), _took(started)])
 
 
@@ -137,9 +135,9 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
     help="Negative chips of an image in an epoch, at most.",
 )
 @workdir_option
-@jobs_option
+@workers_options
 def mine_negatives(
-    proposals: Path, workdir: Workdir, jobs: int, min_proposals: tuple[int, int], **options: Any
+    proposals: Path, workdir: Workdir, workers: Workers, min_proposals: tuple[int, int], **options: Any
 ) -> None:
     """Choose negative chips where proposals crowd and no positive chip looks.
 
@@ -150,7 +148,7 @@ def mine_negatives(
 
     started = time.perf_counter()
     negative = NegativeOptions(min_proposals_finest=min_proposals[0], min_proposals=min_proposals[1], **options)
-    dataset = mine_workdir(workdir, proposals, negative, Workers(jobs), ConsoleMonitor())
+    dataset = mine_workdir(workdir, proposals, negative, workers, ConsoleMonitor())
     assert dataset.negatives is not None
     counts = dataset.negatives.counts
     chips = counts["negative_chips"]

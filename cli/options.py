@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from chipper.cluster import Cluster
 from chipper.workdir import Workdir
+from chipper.workers import Workers
 
 
 def _workdir(context: click.Context, parameter: click.Parameter, value: Path) -> Workdir:
@@ -36,6 +40,36 @@ jobs_option = click.option(
     show_default=True,
     help="Workers; -1 takes all cores. The result is always the same.",
 )
+
+
+def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--jobs``, ``--backend`` and ``--scheduler``, which reach the command as one argument, ``workers``."""
+
+    @click.option(
+        "--backend",
+        type=click.Choice(["local", "dask"]),
+        default="local",
+        show_default=True,
+        help="Where workers run: on this machine, or on a dask cluster that sees the same files.",
+    )
+    @click.option("--scheduler", default=None, metavar="URL", help="Of the dask cluster, like tcp://10.0.0.1:8786.")
+    @jobs_option
+    @functools.wraps(function)
+    def command(backend: str, scheduler: str | None, jobs: int, **arguments: Any) -> Any:
+        if (backend == "dask") != (scheduler is not None):
+            raise click.UsageError("--backend dask and --scheduler URL go together")
+        if scheduler is None:
+            return function(workers=Workers(jobs), **arguments)
+        for name, value in arguments.items():  # the workers' current folder is another
+            if isinstance(value, Path):
+                arguments[name] = value.absolute()
+            elif isinstance(value, Workdir):
+                arguments[name] = Workdir(value.path.absolute())
+        return function(workers=Cluster(jobs, scheduler, arguments["workdir"].path), **arguments)
+
+    return command
+
+
 device_option = click.option("--device", default="auto", show_default=True, help='"cpu", "cuda", "cuda:1" or "auto".')
 run_option = click.option(
     "--run", "run_name", default=None, metavar="NAME", help="Training run under WORKDIR/runs; the newest by default."

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_bytes, human_seconds, print_summary
-from chipper.cli.options import image_dir_option, jobs_option, workdir_option
+from chipper.cli.options import image_dir_option, jobs_option, workdir_option, workers_options
 from chipper.options import ExportOptions, RenderOptions
 from chipper.workdir import Workdir
 from chipper.workers import Workers
@@ -51,13 +51,13 @@ SKIPPED_ITEMS = 3
 @click.option("--retry-errors", is_flag=True, help="Render shards with failed images again.")
 @image_dir_option
 @workdir_option
-@jobs_option
+@workers_options
 @click.pass_context
 def export_shards(
     context: click.Context,
     workdir: Workdir,
     image_dir: Path | None,
-    jobs: int,
+    workers: Workers,
     quality: int,
     subsampling: str,
     exif: str,
@@ -78,7 +78,7 @@ def export_shards(
     started = time.perf_counter()
     render = RenderOptions(quality, subsampling, exif)
     options = ExportOptions(render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors)
-    exported = export(workdir, options, image_dir, Workers(jobs), ConsoleMonitor())
+    exported = export(workdir, options, image_dir, workers, ConsoleMonitor())
     seconds = time.perf_counter() - started
     kinds: Counter[str] = Counter()
     for receipt in exported.receipts:

@@ -278,7 +278,9 @@ def test_proposals_of_another_data_set_are_refused(tmp_path: Path, is_one_line: 
 
 def test_coco128_pickle(coco128: Path) -> None:
     coco = read_coco(coco128 / "instances.json")
-    found = open_proposals(coco128 / "proposals.pkl", coco.images.image_id, coco.images.position, coco.image_records).of(coco.images)
+    found = open_proposals(
+        coco128 / "proposals.pkl", coco.images.image_id, coco.images.position, coco.image_records
+    ).of(coco.images)
     arrays = [np.asarray(a) for a in load((coco128 / "proposals.pkl").read_bytes(), "")]
     assert len(arrays) == len(coco.images)
     assert len(found) == sum(len(a) for a in arrays)
