@@ -6,9 +6,12 @@ import numba
 import numpy as np
 
 from benchmarks.timing import COCO128, best_of, row
+from chipper.assignment import assign
+from chipper.coco import read_coco
+from chipper.columns import offsets_of
 from chipper.cover import cover
+from chipper.options import PositiveOptions
 from chipper.pyramid import Pyramid
-from chipper.scales import parse_scales, parse_valid_ranges
 
 
 @numba.njit(nogil=True)
@@ -51,25 +54,21 @@ def straightforward(offsets, boxes, width, height, chip_size, stride):
 
 
 def coco_like(images: int = 2000) -> list[tuple[np.ndarray, ...]]:
-    """(offsets, boxes, width, height) of each scale for images drawn from 128 real COCO images, boxes in range alone."""
-    from chipper.coco import read_coco
-    from chipper.columns import offsets_of
-
+    """(offsets, boxes, width, height) of each scale: what is to be covered in images drawn from 128 real COCO images."""
     coco = read_coco(COCO128 / "instances.json")
-    scales = parse_scales("512,1.667,3")
-    ranges = parse_valid_ranges(None, scales)
+    options = PositiveOptions.parse()
     bounds = offsets_of(coco.images.image_id, coco.annotations.image_id)
+    pyramid = Pyramid.of(options.scales, coco.images.width, coco.images.height)
+    targets = assign(coco.images, coco.annotations, pyramid, options, 0).targets
     draw = np.random.default_rng(0).integers(0, len(coco.images), images)
     rows = np.concatenate([np.arange(bounds[i], bounds[i + 1]) for i in draw])
     image = np.repeat(np.arange(images), np.diff(bounds)[draw])
-    pyramid = Pyramid.of(scales, coco.images.width[draw], coco.images.height[draw])
-    box = coco.annotations.box[rows]
-    size = np.sqrt((box[:, 2:] - box[:, :2]).prod(axis=1))
     out = []
     for s in range(3):
-        kept = ranges[s].holds(size) & ~coco.annotations.iscrowd[rows]
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(image[kept], minlength=images))])
-        out.append((offsets, pyramid.boxes(s, image[kept], box[kept]), pyramid.width[s], pyramid.height[s]))
+        kept = np.flatnonzero(targets[s, rows])
+        boxes = pyramid.boxes(s, draw[image[kept]], coco.annotations.box[rows[kept]])
+        offsets = np.searchsorted(image[kept], np.arange(images + 1))
+        out.append((offsets, boxes, pyramid.width[s, draw], pyramid.height[s, draw]))
     return out
 
 

@@ -63,7 +63,7 @@ def assign(
         holdable[s] = (on_canvas[:, 2:] > on_canvas[:, :2]).all(axis=1)
         for low, high, canvas in ((0, 2, pyramid.width), (1, 3, pyramid.height)):
             first, last = candidates.covering(
-                on_canvas[:, low], on_canvas[:, high], canvas[s, image], options.chip_size, options.stride(variant)
+                on_canvas[:, low], on_canvas[:, high], canvas[s, image], options.chip_size, options.step(variant)
             )
             holdable[s] &= first <= last
 

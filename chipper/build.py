@@ -74,7 +74,7 @@ def build_positives(
                 "give --overwrite to replace it, or another --workdir"
             )
         workdir.clear()
-        parts = _split(coco)
+        parts = parts_of(coco)
         tasks = [(workdir, number, *part, options, identity) for number, part in enumerate(parts)]
         receipts = []
         with monitor.progress("mining positive chips (images)", len(coco.images)) as advance:
@@ -138,7 +138,7 @@ def _epoch_size(dataset: Dataset, per_image: int) -> int:
     return int(positives + per_image * dataset.counts["images"])
 
 
-def _split(coco: Coco) -> list[tuple[Images, Annotations]]:
+def parts_of(coco: Coco) -> list[tuple[Images, Annotations]]:
     """Ranges of consecutive images, always the same, so that parts do not depend on the workers."""
     offsets = offsets_of(coco.images.image_id, coco.annotations.image_id)
     starts = range(0, len(coco.images), PART_IMAGES)

@@ -13,6 +13,7 @@ from chipper.seeds import hashed
 CHIP_SIZE = 512  # SNIPER, section 3.1
 STRIDE = "32"  # SNIPER, section 3.1
 EPOCHS = 7  # SNIPER, section 4.1
+PLACEMENTS = ("grid", "slide")
 
 
 def _at_least(name: str, value: float, low: float) -> None:
@@ -33,8 +34,11 @@ class PositiveOptions:
     epochs: int = EPOCHS
     seed: int = 0
     masks: bool = False
+    placement: str = "grid"
 
     def __post_init__(self) -> None:
+        if self.placement not in PLACEMENTS:
+            raise OptionError(f"--placement is {self.placement}; it is {' or '.join(PLACEMENTS)}")
         if len(self.scales) != len(self.valid_ranges):
             raise OptionError(f"--valid-ranges names {len(self.valid_ranges)} ranges for {len(self.scales)} scales")
         _at_least("--chip-size", self.chip_size, 16)
@@ -71,6 +75,10 @@ class PositiveOptions:
         width = self.stride_high - self.stride_low + 1
         return self.stride_low + int(hashed(self.seed, variant) % width)
 
+    def step(self, variant: int) -> int:
+        """Distance of the places where a positive window may stand, px."""
+        return 1 if self.placement == "slide" else self.stride(variant)
+
     def as_text(self) -> dict[str, Any]:
         """As dataset.json stores them; `from_text` reads it back."""
         return {
@@ -84,6 +92,7 @@ class PositiveOptions:
             "epochs": self.epochs,
             "seed": self.seed,
             "masks": self.masks,
+            "placement": self.placement,
         }
 
     @classmethod

@@ -12,6 +12,7 @@ from chipper.cover import Windows, cover
 from chipper.options import PositiveOptions
 from chipper.pyramid import Pyramid
 from chipper.seeds import hashed
+from chipper.slide import cover_anywhere
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,13 @@ def mine_positives(images: Images, annotations: Annotations, options: PositiveOp
         assignments.append(assignment)
         for s in range(len(options.scales)):
             rows = np.flatnonzero(assignment.targets[s])
-            windows = cover(
-                np.searchsorted(rows, offsets),
-                pyramid.boxes(s, image[rows], annotations.box[rows]),
-                pyramid.width[s],
-                pyramid.height[s],
-                hashed(options.seed, variant, images.image_id, s),
-                options.chip_size,
-                options.stride(variant),
-            )
+            canvases = pyramid.width[s], pyramid.height[s]
+            boxes = np.searchsorted(rows, offsets), pyramid.boxes(s, image[rows], annotations.box[rows])
+            seeds = hashed(options.seed, variant, images.image_id, s)
+            if options.placement == "slide":
+                windows = cover_anywhere(*boxes, *canvases, seeds, options.chip_size)
+            else:
+                windows = cover(*boxes, *canvases, seeds, options.chip_size, options.stride(variant))
             pieces.append(chips_at(windows, images, pyramid, s, POSITIVE, variant, options.chip_size))
     return Positives(number_chips(concatenate(pieces), first=0), tuple(assignments))
 

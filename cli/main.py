@@ -14,6 +14,7 @@ from chipper import __version__
 from chipper.errors import ChipperError
 
 COMMANDS = {
+    "plan": "plan",
     "build-positives": "mining",
     "mine-negatives": "mining",
     "export-shards": "shards",

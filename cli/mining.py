@@ -9,33 +9,15 @@ from typing import Any
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import coco_argument, image_dir_option, workdir_option, workers_options
-from chipper.options import EPOCHS, STRIDE, NegativeOptions, PositiveOptions
-from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
+from chipper.cli.options import coco_argument, image_dir_option, positive_options, workdir_option, workers_options
+from chipper.options import EPOCHS, NegativeOptions, PositiveOptions
 from chipper.workdir import Dataset, Workdir
 from chipper.workers import Workers
 
 
 @click.command("build-positives")
 @coco_argument
-@click.option(
-    "--scales",
-    default=DEFAULT_SCALES,
-    show_default=True,
-    help="Coarse to fine: 512 a long side, 1.667 a factor, 800:1280 short:cap.",
-)
-@click.option(
-    "--valid-ranges",
-    default=None,
-    help=f"sqrt(w*h) in source px for each scale, low:high.  [default: {DEFAULT_VALID_RANGES}]",
-)
-@click.option("--chip-size", type=int, default=512, show_default=True, help="Side of a chip, px.")
-@click.option(
-    "--stride",
-    default=STRIDE,
-    show_default=True,
-    help="Distance of candidate windows, px; 56-59 draws one for each variant.",
-)
+@positive_options
 @click.option(
     "--variants",
     type=int,

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from chipper.cluster import Cluster
+from chipper.options import CHIP_SIZE, PLACEMENTS, STRIDE
+from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
@@ -68,6 +70,42 @@ def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(workers=Cluster(jobs, scheduler, arguments["workdir"].path), **arguments)
 
     return command
+
+
+_POSITIVE_OPTIONS = (
+    click.option(
+        "--scales",
+        default=DEFAULT_SCALES,
+        show_default=True,
+        help="Coarse to fine: 512 a long side, 1.667 a factor, 800:1280 short:cap.",
+    ),
+    click.option(
+        "--valid-ranges",
+        default=None,
+        help=f"sqrt(w*h) in source px for each scale, low:high.  [default: {DEFAULT_VALID_RANGES}]",
+    ),
+    click.option("--chip-size", type=int, default=CHIP_SIZE, show_default=True, help="Side of a chip, px."),
+    click.option(
+        "--stride",
+        default=STRIDE,
+        show_default=True,
+        help="Distance of candidate windows, px; 56-59 draws one for each variant.",
+    ),
+    click.option(
+        "--placement",
+        type=click.Choice(PLACEMENTS),
+        default="grid",
+        show_default=True,
+        help="Positive windows stand on the grid, or slide: anywhere, which takes fewer.",
+    ),
+)
+
+
+def positive_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which windows are positive chips."""
+    for option in reversed(_POSITIVE_OPTIONS):
+        function = option(function)
+    return function
 
 
 device_option = click.option("--device", default="auto", show_default=True, help='"cpu", "cuda", "cuda:1" or "auto".')

@@ -23,6 +23,7 @@ LAYERS = [
         "chipper.options",
     ],
     ["chipper.cover_kernels", "chipper.overlap_kernels", "chipper.nms_kernels", "chipper.soft_nms", "chipper.cover"],
+    ["chipper.fewest_kernels", "chipper.slide"],
     [
         "chipper.columns",
         "chipper.assignment",
@@ -30,6 +31,8 @@ LAYERS = [
         "chipper.labels",
         "chipper.negatives",
         "chipper.epochs",
+        "chipper.plan",
+        "chipper.suggest",
     ],
     [
         "chipper.progress",

@@ -1,0 +1,172 @@
+"""chipper plan."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
+from chipper.cli.options import coco_argument, jobs_option, positive_options
+from chipper.options import NegativeOptions, PositiveOptions
+from chipper.workers import Workers
+
+
+@click.command()
+@coco_argument
+@positive_options
+@click.option(
+    "--suggest", is_flag=True, help="Propose scales and valid ranges from the sizes of the boxes, with reasons."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@jobs_option
+def plan(coco: Path, suggest: bool, as_json: bool, jobs: int, **options: Any) -> None:
+    """Show what mining COCO would give: chips, pixels, coverage, disk.
+
+    Reads annotations only and writes nothing.
+
+    \b
+    Example: chipper plan coco.json --suggest
+    """
+    from chipper.build import parts_of
+    from chipper.coco import read_coco
+    from chipper.plan import plan_chips
+    from chipper.suggest import suggest as suggested_options
+
+    asked = PositiveOptions.parse(**options)
+    monitor = ConsoleMonitor()
+    monitor.note(f"reading {coco}")
+    content = read_coco(coco)
+    parts = parts_of(content)
+
+    def report_of(chosen: PositiveOptions, what: str) -> dict[str, Any]:
+        plans = []
+        with monitor.progress(f"planning {what} (images)", len(content.images)) as advance:
+            for part in Workers(jobs).threads(plan_chips, [(*part, chosen) for part in parts]):
+                plans.append(part)
+                advance(part.images)
+        return reduce(add, plans).report(chosen, NegativeOptions.per_image)
+
+    report = report_of(asked, "the scales asked for" if suggest else "chips")
+    report["records_left_out"] = len(content.skipped)
+    suggestion = None
+    if suggest:
+        found = suggested_options(content.images, content.annotations, asked.chip_size)
+        ranges = {"scales": found.scales, "valid_ranges": found.valid_ranges}
+        suggestion = {
+            **ranges,
+            "reasons": list(found.reasons),
+            "plan": report_of(PositiveOptions.parse(**{**options, **ranges}), "the scales suggested"),
+        }
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode({**report, "suggestion": suggestion}), indent=2))
+        return
+    _print_report(f"Plan for {coco}", report)
+    if suggestion is not None:
+        _print_suggestion(coco, suggestion)
+
+
+def _print_report(title: str, report: dict[str, Any]) -> None:
+    boxes, chips = max(report["boxes"], 1), report["chips"]
+    rows = [
+        ("images", f"{report['images']:,} ({report['images_without_objects']:,} without objects)"),
+        ("boxes", f"{report['boxes']:,} and {report['crowds']:,} crowd regions"),
+        (
+            "boxes covered",
+            f"{report['boxes_covered']:,} ({report['boxes_covered'] / boxes:.2%}), "
+            f"{report['boxes_moved_to_coarser_scale']:,} of them at a coarser scale than their own",
+        ),
+    ]
+    for name, reason in (
+        ("boxes_in_no_valid_range", "in no valid range"),
+        ("boxes_no_chip_can_hold", "larger than any chip"),
+    ):
+        if report[name]:
+            rows.append(("boxes not covered", f"{report[name]:,} {reason}"))
+    if report.get("records_left_out"):
+        rows.append(
+            ("left out", f"{report['records_left_out']:,} records that cannot be used (build-positives lists them)")
+        )
+    print_summary(title, rows)
+
+    table = Table(box=None, pad_edge=False, header_style="cyan")
+    for name in ("scale", "for sqrt(w*h)", "boxes covered", "only here", "chips", "per image", "images", "Mpx"):
+        table.add_column(name, justify="left" if name in ("scale", "for sqrt(w*h)") else "right")
+    for level in report["scales"]:
+        table.add_row(
+            level["scale"],
+            level["valid_range"],
+            f"{level['boxes_covered']:,} ({level['share_of_boxes_covered']:.0%})",
+            f"{level['boxes_covered_only_here']:,}",
+            f"{level['chips']:,}",
+            f"{level['chips'] / report['images']:.2f}",
+            f"{level['images_with_chips']:,}",
+            f"{level['chip_pixels'] / 1e6:,.1f}",
+        )
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
+
+    rivals = Table(box=None, pad_edge=False, header_style="cyan")
+    for name in ("scale", "chips", "sliding window", "it covers", "for the same coverage"):
+        rivals.add_column(name, justify="left" if name == "scale" else "right")
+    for level in report["scales"]:
+        usual, same = level["sliding_windows"], level["sliding_windows_same_coverage"]
+        covered = usual["boxes_covered"] / max(level["boxes_covered"], 1)
+        rivals.add_row(
+            level["scale"],
+            f"{level['chips']:,}",
+            f"{usual['windows']:,} ({usual['overlap']:.0%} overlap)",
+            f"{covered:.1%}" if level["boxes_covered"] else "",
+            f"{same['windows']:,} ({same['overlap']:.0%} overlap)",
+        )
+    console.print()
+    console.print(rivals)
+    console.print()
+    ratio, most = report["pixels_against_whole_images"], report["pixels_against_whole_images_with_negatives"]
+    print_summary(
+        "In all",
+        [
+            (
+                "chips",
+                f"{chips:,} ({report['chips_per_image']:.2f} per image, at most {report['most_chips_of_an_image']:,})",
+            ),
+            (
+                "sliding window",
+                f"{report['sliding_windows']:,} windows ({_times(report['sliding_windows'], chips)}), for the same "
+                f"coverage {report['sliding_windows_same_coverage']:,} "
+                f"({_times(report['sliding_windows_same_coverage'], chips)})",
+            ),
+            ("pixels", f"{ratio:.2f} x those of an 800x1333 image each, at most {most:.2f} x with negative chips"),
+            (
+                "boxes of 32 px or more",
+                f"{report['share_of_boxes_large_enough']:.1%}, in the finest chip that is for them",
+            ),
+            ("shards", f"about {human_bytes(report['estimated_shard_bytes'])} of positive chips at JPEG quality 90"),
+        ],
+    )
+
+
+def _times(windows: int, chips: int) -> str:
+    return f"{windows / max(chips, 1):,.0f} x the chips"
+
+
+def _print_suggestion(coco: Path, suggestion: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print("Suggested, because:", style="bold")
+    for reason in suggestion["reasons"]:
+        console.print(f"- {reason}", markup=False)
+    console.print()
+    _print_report("With these", suggestion["plan"])
+    console.print()
+    command = (
+        f"chipper build-positives {coco} --scales {suggestion['scales']} --valid-ranges {suggestion['valid_ranges']}"
+    )
+    console.print(command, style="bold", markup=False)
