@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.timing import COCO128
 
-ALL = ("cover", "export", "coco_scale")
+ALL = ("cover", "placement", "coco_scale", "negatives", "growth", "export")
 
 
 def main() -> None:

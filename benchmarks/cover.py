@@ -10,16 +10,23 @@ from chipper.assignment import assign
 from chipper.coco import read_coco
 from chipper.columns import offsets_of
 from chipper.cover import cover
+from chipper.cover_kernels import random_below
 from chipper.options import PositiveOptions
 from chipper.pyramid import Pyramid
+from chipper.seeds import GAMMA
+
+_GAMMA = np.uint64(GAMMA)
 
 
 @numba.njit(nogil=True)
-def straightforward(offsets, boxes, width, height, chip_size, stride):
-    """Greedy cover by overlaps: a table of boxes by candidates, counted again after every pick; first tie wins."""
+def straightforward(offsets, boxes, width, height, seeds, chip_size, stride):
+    """The same windows by a table of every candidate and every box, counted again after every pick; (n, 3) image, x, y."""
+    picked = np.empty((boxes.shape[0], 3), np.int64)
     picks = 0
     for i in range(offsets.size - 1):
         n = offsets[i + 1] - offsets[i]
+        if n == 0:
+            continue
         columns = max(-(-(width[i] - chip_size) // stride), 0) + 1
         rows = max(-(-(height[i] - chip_size) // stride), 0) + 1
         inside = np.zeros((rows * columns, n), np.bool_)
@@ -36,21 +43,27 @@ def straightforward(offsets, boxes, width, height, chip_size, stride):
                         and boxes[b, 3] <= y + chip_size
                     )
         left = np.ones(n, np.bool_)
+        counts = np.empty(rows * columns, np.int64)
+        state = seeds[i]
         while True:
-            best, most = -1, 0
             for k in range(rows * columns):
-                count = 0
+                counts[k] = 0
                 for b in range(n):
-                    count += inside[k, b] and left[b]
-                if count > most:
-                    best, most = k, count
+                    counts[k] += inside[k, b] and left[b]
+            most = counts.max()
             if most == 0:
                 break
+            tied = np.flatnonzero(counts == most)
+            state += _GAMMA
+            best = tied[random_below(state, tied.size)]
+            picked[picks, 0] = i
+            picked[picks, 1] = min((best % columns) * stride, max(width[i] - chip_size, 0))
+            picked[picks, 2] = min((best // columns) * stride, max(height[i] - chip_size, 0))
             picks += 1
             for b in range(n):
                 if inside[best, b]:
                     left[b] = False
-    return picks
+    return picked[:picks]
 
 
 def coco_like(images: int = 2000) -> list[tuple[np.ndarray, ...]]:
@@ -80,25 +93,34 @@ def large(side: int = 12_000, boxes: int = 1000) -> tuple[np.ndarray, ...]:
     return np.array([0, boxes]), box, np.array([side]), np.array([side])
 
 
+def compared(name: str, parts: list[tuple[np.ndarray, ...]], per: float, unit: str, repeats: int) -> None:
+    """One row: the engine and the straightforward way on the same canvases, which must give the same windows."""
+    units = {"us": 1e6, "ms": 1e3}[unit] / per
+    with_seeds = [(*part, np.arange(part[2].size, dtype=np.uint64)) for part in parts]
+    for part in with_seeds:
+        ours, theirs = cover(*part, 512, 32), straightforward(*part, 512, 32)
+        assert np.array_equal(np.stack([ours.image, ours.x, ours.y], axis=1), theirs), "other windows"
+    fast = best_of(lambda: [cover(*part, 512, 32) for part in with_seeds])
+    slow = best_of(lambda: [straightforward(*part, 512, 32) for part in with_seeds], repeats)
+    row(name, fast * units, slow * units, unit, "straightforward")
+
+
 def main() -> None:
-    print("| cover | chipper | compared with | faster |\n|---|---|---|---|")
+    print("| cover, one thread, stride 32 | chipper | compared with | faster |\n|---|---|---|---|")
     parts = coco_like()
-    levels = sum(part[2].size for part in parts)
+    compared("COCO image and scale", parts, sum(part[2].size for part in parts), "us", 3)
+    busy = [_with_boxes(part, 10) for part in coco_like(20_000)]
+    compared("of these, those with 10 boxes or more to cover", busy, sum(part[2].size for part in busy), "us", 1)
+    compared("4000 x 4000 image at x3, 1000 boxes", [large()], 1, "ms", 1)
 
-    def ours() -> None:
-        for offsets, boxes, width, height in parts:
-            cover(offsets, boxes, width, height, np.arange(width.size, dtype=np.uint64), 512, 32)
 
-    def theirs() -> None:
-        for part in parts:
-            straightforward(*part, 512, 32)
-
-    what = "straightforward"
-    row("COCO image and scale, stride 32", best_of(ours) / levels * 1e6, best_of(theirs, 2) / levels * 1e6, "us", what)
-    offsets, boxes, width, height = large()
-    fast = best_of(lambda: cover(offsets, boxes, width, height, np.zeros(1, np.uint64), 512, 32))
-    slow = best_of(lambda: straightforward(offsets, boxes, width, height, 512, 32), 1)
-    row("12000 x 12000 canvas, 1000 boxes", fast * 1e3, slow * 1e3, "ms", what)
+def _with_boxes(part: tuple[np.ndarray, ...], least: int) -> tuple[np.ndarray, ...]:
+    """The canvases with at least so many boxes."""
+    offsets, boxes, width, height = part
+    counts = np.diff(offsets)
+    chosen = counts >= least
+    rows = np.repeat(chosen, counts)
+    return np.concatenate([[0], np.cumsum(counts[chosen])]), boxes[rows], width[chosen], height[chosen]
 
 
 if __name__ == "__main__":
