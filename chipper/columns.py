@@ -71,7 +71,7 @@ _SIDES = ("x1", "y1", "x2", "y2")
 
 
 def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    if pa.types.is_integer(column.type):
+    if pa.types.is_integer(column.type) and not column.null_count:
         return np.asarray(column.to_numpy(), dtype=np.int64)
     if pa.types.is_floating(column.type):
         return np.asarray(column.to_numpy(), dtype=np.float64)

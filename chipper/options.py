@@ -154,5 +154,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _at_least("--chips-per-shard", self.chips_per_shard, 1)
         _at_least("--max-errors", self.max_errors, 0)
+        if not 0 <= self.max_error_share <= 1:
+            raise OptionError(f"max_error_share is {self.max_error_share:g}; it goes from 0 to 1")
         if self.on_error not in ("skip", "fail"):
             raise OptionError(f"--on-error is {self.on_error}; it is skip or fail")

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import datasets, proposal_sets
 
-from chipper.columns import Annotations, Chips, Images, Labels, concatenate, offsets_of
+from chipper.columns import Annotations, Chips, Images, Labels, Skipped, concatenate, offsets_of
 from chipper.labels import label_chips
 from chipper.negatives import Proposals
 from chipper.positives import mine_positives, rank_in_group
-from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, PROPOSALS, TABLES, SchemaMismatch
+from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, PROPOSALS, SKIPPED, TABLES, SchemaMismatch
 
 
 def same(got, expected):
@@ -115,3 +115,12 @@ def test_every_column_says_what_it_means(table):
     names = [column.name for column in table.columns]
     assert len(set(names)) == len(names)
     assert all(column.meaning for column in table.columns)
+
+
+def test_missing_ids_of_skipped_records_read_back() -> None:
+    names = np.array(["image", "annotation"], dtype=object)
+    ids = np.array([None, 2**60 + 1], dtype=object)
+    skipped = Skipped(names, ids, np.array([None, None], dtype=object), names, names)
+    again = Skipped.from_arrow(skipped.to_arrow(SKIPPED, "x"))
+    assert again.image_id.tolist() == [None, 2**60 + 1]
+    assert again.annotation_id.tolist() == [None, None]
