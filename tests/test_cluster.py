@@ -1,0 +1,211 @@
+"""A dask cluster of two worker processes: the same bytes as on one machine, and no lost worker goes unnoticed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import chipper.build
+import chipper.cluster
+from chipper.build import build_positives
+from chipper.cli.main import main
+from chipper.cluster import Cluster
+from chipper.errors import ClusterError, DependencyError, ProposalError
+from chipper.export import export_shards
+from chipper.mine import mine_workdir
+from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
+from chipper.progress import Monitor
+from chipper.proposals import open_proposals, write_proposals
+from chipper.workdir import Workdir
+from chipper.workers import Workers
+
+# dask itself leaves sockets and loops to the collector when a worker dies
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
+]
+HANG = 90  # seconds after which a run counts as hanging
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chipper.build, "PART_IMAGES", 3)
+
+
+def whole_run(folder: Path, coco: Path, images: Path, proposals: Path, workers: Workers) -> None:
+    """All that can be shared out: positives, negatives, epochs and shards."""
+    workdir = Workdir(folder)
+    options = PositiveOptions.parse(variants=2, stride="40-48")
+    build_positives(coco, workdir, options, images, False, workers, Monitor())
+    negative = NegativeOptions(min_proposals=3, min_proposals_finest=3)
+    mine_workdir(workdir, proposals, negative, workers, Monitor())
+    export_shards(workdir, ExportOptions(chips_per_shard=10), images, workers, Monitor())
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("kind", ["pickle", "parquet"])
+def test_the_bytes_are_the_same_for_any_number_of_workers_and_on_a_cluster(
+    address: str, drawn: Any, tmp_path: Path, hashes: Callable[[Path], dict[str, str]], kind: str
+) -> None:
+    proposals = drawn.proposals
+    if kind == "parquet":
+        images = chipper.build.read_coco(drawn.coco).images
+        loaded = open_proposals(proposals, images.image_id, images.position, len(images)).of(images)
+        proposals = tmp_path / "rpn.parquet"
+        write_proposals(proposals, loaded)
+    ways: dict[str, Workers] = {f"{jobs} jobs": Workers(jobs) for jobs in (1, 2, 3)}
+    ways["dask"] = Cluster(1, address, tmp_path)
+    found = {}
+    for name, workers in ways.items():
+        whole_run(tmp_path / name / "chips", drawn.coco, drawn.images, proposals, workers)
+        found[name] = hashes(tmp_path / name / "chips")
+    assert len(found["1 jobs"]) > 20
+    assert any("negative-00002" in name for name in found["1 jobs"])
+    for name in ways:
+        assert found[name] == found["1 jobs"], name
+
+
+def test_coco128_on_a_cluster(address: str, coco128: Path, tmp_path: Path, hashes: Any) -> None:
+    for name, workers in (("one", Workers(1)), ("dask", Cluster(1, address, tmp_path))):
+        workdir = Workdir(tmp_path / name)
+        build_positives(
+            coco128 / "instances.json", workdir, PositiveOptions.parse(), coco128 / "images", False, workers, Monitor()
+        )
+        mine_workdir(workdir, coco128 / "proposals.pkl", NegativeOptions(), workers, Monitor())
+    one, dask = hashes(tmp_path / "one"), hashes(tmp_path / "dask")
+    assert len(one) > 10
+    assert dask == one
+
+
+def test_a_task_whose_worker_is_killed_is_done_again(address: str, tmp_path: Path) -> None:
+    def square(marker: Path, k: int) -> int:
+        if k == 3 and not marker.exists():
+            marker.write_text("killed once")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return k * k
+
+    marker = tmp_path / "marker"
+    results = list(Cluster(1, address, tmp_path).threads(square, [(marker, k) for k in range(12)]))
+    assert marker.exists()
+    assert results == [k * k for k in range(12)]
+
+
+def test_a_task_that_always_kills_its_worker_ends_the_run(address: str, tmp_path: Path, is_one_line: Any) -> None:
+    def work(k: int) -> int:
+        if k == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return k
+
+    results: list[int] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.extend(Cluster(1, address, tmp_path).processes(work, [(k,) for k in range(3)]))
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(HANG)
+    assert not thread.is_alive(), "it hangs"
+    assert isinstance(errors[0], ClusterError)
+    assert "work lost 4 workers" in is_one_line(errors[0])
+    assert results == list(range(len(results)))  # dask may blame a task that waited on the same worker, too
+    assert len(results) <= 2
+
+
+def test_an_error_of_a_task_arrives_as_itself(address: str, tmp_path: Path) -> None:
+    def work(k: int) -> int:
+        raise ProposalError(f"number {k}")
+
+    with pytest.raises(ProposalError, match="number 0"):
+        list(Cluster(1, address, tmp_path).threads(work, [(k,) for k in range(5)]))
+
+
+def test_only_some_tasks_wait_in_the_scheduler(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
+    submitted = []
+    submit = distributed.Client.submit
+
+    def counted(client: Any, *arguments: Any, **options: Any) -> Any:
+        submitted.append(arguments)
+        return submit(client, *arguments, **options)
+
+    monkeypatch.setattr(distributed.Client, "submit", counted)
+    results = Cluster(1, address, tmp_path).threads(abs, [(-k,) for k in range(100)])
+    assert next(results) == 0
+    assert 2 <= len(submitted) <= 2 * chipper.cluster._AHEAD
+    assert list(results) == list(range(1, 100))
+    assert len(submitted) == 100
+
+
+def test_what_is_wrong_with_a_cluster_is_one_line(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_line: Any
+) -> None:
+    def message(cluster: Cluster) -> str:
+        with pytest.raises(ClusterError) as caught:
+            list(cluster.threads(abs, [(1,)]))
+        return is_one_line(caught.value)
+
+    monkeypatch.setattr(chipper.cluster, "_SECONDS", 2)
+    assert "no dask scheduler at tcp://127.0.0.1:9" in message(Cluster(1, "tcp://127.0.0.1:9", tmp_path))
+    assert "no dask scheduler at nonsense://x" in message(Cluster(1, "nonsense://x", tmp_path))
+    assert "does not see" in message(Cluster(1, address, tmp_path / "nowhere"))
+    monkeypatch.setattr(chipper.cluster, "__version__", "0.0.0")
+    assert "this is 0.0.0" in message(Cluster(1, address, tmp_path))
+
+
+def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_line: Any) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(chipper.cluster, "_SECONDS", 2)
+    with LocalCluster(n_workers=0, dashboard_address=":0") as cluster, pytest.raises(ClusterError) as caught:
+        list(Cluster(1, cluster.scheduler_address, tmp_path).threads(abs, [(1,)]))
+    assert "has no workers" in is_one_line(caught.value)
+
+
+def test_without_dask_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_line: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(DependencyError) as caught:
+        list(Cluster(1, "tcp://127.0.0.1:9", tmp_path).threads(abs, [(1,)]))
+    assert "pip install" in is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("options", [["--backend", "dask"], ["--scheduler", "tcp://127.0.0.1:9"]])
+def test_backend_and_scheduler_go_together(drawn: Any, options: list[str]) -> None:
+    assert CliRunner().invoke(main, ["build-positives", str(drawn.coco), *options]).exit_code == 2
+
+
+def test_commands_run_on_a_cluster(address: str, drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # workers have another current folder
+    backend = ["--backend", "dask", "--scheduler", address]
+    lines = (
+        ["build-positives", str(drawn.coco), "--image-dir", os.path.relpath(drawn.images)],
+        ["mine-negatives", "--proposals", os.path.relpath(drawn.proposals), "--min-proposals", "3", "3"],
+        ["export-shards"],
+    )
+    for line in lines:
+        result = CliRunner().invoke(main, [*line, *backend])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "chips" / "shards" / "dataset.json").exists()
