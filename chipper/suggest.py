@@ -16,6 +16,7 @@ import numpy as np
 
 from chipper.columns import Annotations, Images
 from chipper.errors import OptionError
+from chipper.options import STRIDE
 from chipper.plan import SMALL
 from chipper.scales import SMALLEST_LONG_SIDE, Scale, ValidRange
 
@@ -65,7 +66,7 @@ def suggest(images: Images, annotations: Annotations, chip_size: int = 512) -> S
 
     fine = _round(min(SMALL / low, LARGEST_FACTOR))
     whole = chip_size / long_side
-    coarse = _round(min(chip_size / longest, fine), down=True)
+    coarse = _round(min((chip_size - int(STRIDE)) / longest, fine), down=True)  # wherever on the grid the box lies
     coarsest = Scale(factor=coarse)
     if coarse <= LARGEST_STEP / 2 * whole and chip_size >= SMALLEST_LONG_SIDE:
         coarsest, coarse, fine = Scale(long_side=float(chip_size)), whole, max(fine, _round(whole))
