@@ -52,6 +52,7 @@ class Pool:
         self._image = table["image_offset"].to_numpy(), table["image_size"].to_numpy()
         self._record = table["json_offset"].to_numpy(), table["json_size"].to_numpy()
         self._crc = table["crc32"].to_numpy()
+        self._key = table["key"]
         self._files: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
@@ -61,6 +62,14 @@ class Pool:
         """Row of each chip, -1 where the shards do not hold it."""
         place = np.searchsorted(self.chip_id, chip_ids).clip(max=max(len(self) - 1, 0))
         return np.where(self.chip_id[place] == chip_ids, place, -1) if len(self) else np.full(chip_ids.shape, -1)
+
+    def key(self, row: int) -> str:
+        """The sample's key."""
+        return str(self._key[row])
+
+    def distinct(self) -> npt.NDArray[np.int64]:
+        """Rows of different windows: variants may have chosen the same one."""
+        return np.sort(np.unique(self._key.to_numpy().astype(str), return_index=True)[1])
 
     def read(self, row: int) -> tuple[bytes, bytes]:
         """The JPEG and the JSON record of one sample, in one read.

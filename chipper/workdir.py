@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from chipper.coco import Category
@@ -178,6 +179,11 @@ class Workdir:
     def labels(self, dataset: Dataset, part: int, kind: str) -> Labels:
         """Labels of one kind and part."""
         return self._read(Labels, LABELS, kind, part, self._id(dataset, kind))
+
+    def label_categories(self, dataset: Dataset, part: int, kind: str) -> Ints:
+        """Category ids among the labels of one kind and part."""
+        table = self._table(LABELS, kind, part, self._id(dataset, kind), ["category_id"])
+        return np.unique(table["category_id"].to_numpy())
 
     def kinds(self, dataset: Dataset) -> tuple[str, ...]:
         """The kinds of chips that there are."""

@@ -19,6 +19,8 @@ COMMANDS = {
     "mine-negatives": "mining",
     "export-shards": "shards",
     "verify": "shards",
+    "export-coco": "chip_sets",
+    "export-yolo": "chip_sets",
     "train": "training",
     "propose": "inference",
     "predict": "inference",
