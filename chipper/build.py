@@ -20,6 +20,7 @@ from chipper.epochs import chosen_chips, in_training_order
 from chipper.errors import WorkdirError
 from chipper.files import write_table, write_tables
 from chipper.labels import label_chips
+from chipper.locations import is_local
 from chipper.lock import locked
 from chipper.options import PositiveOptions
 from chipper.positives import mine_positives
@@ -232,5 +233,7 @@ def _as_option(name: str, value: Any) -> str:
 
 
 def _from(workdir: Path, path: Path) -> str:
-    """``path`` as seen from the workdir, so that both can move together."""
+    """``path`` as seen from the workdir, so that both can move together; a URL as it is."""
+    if not is_local(path):
+        return str(path)
     return Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from chipper.coco import Category
 from chipper.errors import ImageError
-from chipper.files import write_json, write_table
-from chipper.images import open_source
+from chipper.files import sweep, write_json, write_table
+from chipper.images import image_path, open_source
+from chipper.locations import fresh, is_local
 from chipper.lock import locked
 from chipper.options import ExportOptions
 from chipper.progress import Monitor
@@ -84,6 +85,8 @@ def export_shards(
     """
     dataset = workdir.dataset()
     with locked(workdir.path, "export-shards"):
+        if is_local(workdir.shards):
+            sweep(workdir.shards)
         images = workdir.image_dir(dataset, image_dir)
         monitor.note(f"images are in {images}")
         plans = plan_shards(workdir, dataset, options.chips_per_shard, options.render)
@@ -122,18 +125,20 @@ def _render(
     chips = {plan.name: plan.chips for plan in plans}
     with monitor.progress("rendering chips", sum(chips.values())) as advance:
         for receipt in workers.processes(
-            render_shard, [(workdir.path, dataset.epochs_id, images, plan, options) for plan in plans]
+            render_shard, [(workdir.path, workdir.shards, dataset.epochs_id, images, plan, options) for plan in plans]
         ):
             advance(chips[receipt.name])
             yield receipt
 
 
-def render_shard(workdir: Path, belongs_to: str, image_dir: Path, plan: ShardPlan, options: ExportOptions) -> Receipt:
-    """Render one shard and commit it; runs in a worker process."""
+def render_shard(
+    workdir: Path, shards: Path, belongs_to: str, image_dir: Path, plan: ShardPlan, options: ExportOptions
+) -> Receipt:
+    """Render one shard and commit it to ``shards``; runs in a worker process."""
     tables = read_part(workdir, belongs_to, plan.part, plan.kind)
     faults: list[ImageFault] = []
-    samples = _samples(tables, plan, image_dir, options, faults)
-    return write_shard(workdir / "shards", plan.name, plan.kind, samples, plan.hash, faults, plan.chips)
+    samples = _samples(tables, plan, fresh(image_dir), options, faults)
+    return write_shard(fresh(shards), plan.name, plan.kind, samples, plan.hash, faults, plan.chips)
 
 
 def _samples(
@@ -149,7 +154,7 @@ def _samples(
         file_name, declared = str(image.file_name[0]), (int(image.width[0]), int(image.height[0]))
         try:
             source = open_source(
-                image_dir / file_name, declared, options.render.exif, float(chips.scale[first:last].max())
+                image_path(image_dir, file_name), declared, options.render.exif, float(chips.scale[first:last].max())
             )
         except ImageError as error:
             if options.on_error == "fail":

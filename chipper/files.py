@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from chipper.errors import ChipperError, StorageError, WorkdirError
+from chipper.locations import is_local, readable, uploaded
 from chipper.schemas import SchemaMismatch, Table
 
 _CURES = {
@@ -48,6 +49,10 @@ def _errno_in(message: str) -> int | None:
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing that becomes ``path`` when the block ends well, and vanishes when it does not."""
+    if not is_local(path):
+        with uploaded(path) as file:
+            yield file
+        return
     # a name of its own, since a lost worker's task may be started again while it still writes
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with storage_errors(path):
@@ -117,7 +122,7 @@ def read_table(
         WorkdirError: it is missing, unreadable, another table or of other options; the message ends with ``cure``.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             table.check(file.schema_arrow, belongs_to)
             return file.read(columns=columns)
     except SchemaMismatch as error:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from chipper.errors import ImageDirectoryError, ImageError
+from chipper.locations import is_local, whole
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 EXIF_RULES = ("auto", "apply", "ignore")
@@ -85,8 +86,18 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def image_path(folder: Path, file_name: str) -> Path:
+    """Where an image lies; ImageError where a link leads out of ``folder``."""
+    path = folder / file_name
+    if is_local(folder) and not path.resolve().is_relative_to(folder.resolve()):
+        raise ImageError(
+            "a link leads out of the image directory; copy the file there, or give --image-dir where it lies"
+        )
+    return path
+
+
 def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> Source:
-    """Decode an image once, for chips whose scales are at most ``finest``.
+    """Decode an image (a local file or one at a URL) once, for chips whose scales are at most ``finest``.
 
     ``declared`` is the (width, height) that the annotations give. The EXIF orientation flag is applied when that, and not
     the stored raster, has the declared size (``auto``), always (``apply``) or never (``ignore``). A JPEG is decoded at
@@ -96,7 +107,7 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
         ImageError: the file is missing, no image, truncated, of another size than declared, or of an unknown kind.
     """
     try:
-        with _own_limit(), Image.open(path) as image:
+        with _own_limit(), Image.open(whole(path)) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px")
             upright = _transposition(image, declared, exif)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from chipper.errors import ShardError, WorkdirError
 from chipper.export import ShardSet
 from chipper.files import read_table
+from chipper.locations import fresh, is_local, read_range
 from chipper.schemas import SHARD_INDEX, SchemaMismatch
 from chipper.schemas.table import check_version
 from chipper.shards import index_path, read_receipt, tar_path
@@ -23,7 +24,7 @@ RERUN = "run `chipper export-shards` again"
 
 
 class Pool:
-    """The samples of a folder of shards.
+    """The samples of a folder of shards, local or at a URL.
 
     Opening checks that every shard is whole, so that a missing one is named before training starts, not after an hour.
     Safe to use after a fork: each process opens its own files.
@@ -54,6 +55,7 @@ class Pool:
         self._crc = table["crc32"].to_numpy()
         self._key = table["key"]
         self._files: dict[tuple[int, int], int] = {}
+        self._local, self._here = is_local(folder), (os.getpid(), folder)
 
     def __len__(self) -> int:
         return self.chip_id.size
@@ -78,13 +80,24 @@ class Pool:
             ShardError: the bytes are not those that were written.
         """
         start, end = int(self._image[0][row]), int(self._record[0][row] + self._record[1][row])
-        data = os.pread(self._file(int(self._shard[row])), end - start, start)
+        data = self._bytes(int(self._shard[row]), start, end)
         jpeg = data[: int(self._image[1][row])]
         record = data[int(self._record[0][row]) - start :]
         if len(data) != end - start or zlib.crc32(record, zlib.crc32(jpeg)) != self._crc[row]:
             name = tar_path(self.folder, self.set.shards[int(self._shard[row])])
             raise ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
         return jpeg, record
+
+    def _bytes(self, shard: int, start: int, end: int) -> bytes:
+        if self._local:
+            return os.pread(self._file(shard), end - start, start)
+        if self._here[0] != os.getpid():  # connections do not survive a fork
+            self._here = os.getpid(), fresh(self.folder)
+        path = tar_path(self._here[1], self.set.shards[shard])
+        try:
+            return read_range(path, start, end)
+        except Exception as error:  # each file system has its own kinds
+            raise ShardError(f"shard {path} cannot be read ({str(error).splitlines()[0]}); {RERUN}") from None
 
     def _file(self, shard: int) -> int:
         key = os.getpid(), shard  # a descriptor that a forked child shares would be closed under it

@@ -11,7 +11,7 @@ from chipper.columns import concatenate
 from chipper.drawing import beside, draw_image, draw_sample
 from chipper.errors import ImageError, OptionError
 from chipper.files import atomic
-from chipper.images import open_source
+from chipper.images import image_path, open_source
 from chipper.pool import Pool
 from chipper.progress import Monitor
 from chipper.workdir import DATASET, Workdir
@@ -51,7 +51,7 @@ def preview(
     for row in sorted(set(np.asarray(rows).astype(int).tolist())):
         image_id, name = int(images.image_id[row]), str(images.file_name[row])
         try:
-            source = open_source(folder / name, (int(images.width[row]), int(images.height[row])))
+            source = open_source(image_path(folder, name), (int(images.width[row]), int(images.height[row])))
         except ImageError as error:
             monitor.warn(f"{folder / name}: {error}; left out")
             continue

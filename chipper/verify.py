@@ -13,6 +13,7 @@ from PIL import Image
 
 from chipper.errors import ChipperError
 from chipper.files import read_table
+from chipper.locations import fresh
 from chipper.pool import read_shard_set
 from chipper.progress import Monitor
 from chipper.schemas import SHARD_INDEX
@@ -59,12 +60,13 @@ def verify_shards(folder: Path, deep: bool, workers: Workers, monitor: Monitor) 
 
 
 def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[str, str | None]:
+    folder = fresh(folder)
     receipt = read_receipt(folder, name)
     if receipt is None:
         return name, "missing, cut, or without its index or receipt"
     digest = hashlib.sha256()
     try:
-        with open(tar_path(folder, name), "rb") as file:
+        with tar_path(folder, name).open("rb") as file:
             while block := file.read(_READ):
                 digest.update(block)
         index = read_table(index_path(folder, name), SHARD_INDEX, receipt.plan_hash, "export again")
@@ -79,7 +81,7 @@ def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[str, st
 
 def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], chip_size: int) -> str | None:
     """The first sample that is not what the index says, or None."""
-    with tarfile.open(tar_path(folder, name)) as tar:
+    with tar_path(folder, name).open("rb") as whole, tarfile.open(fileobj=whole) as tar:
         for row in rows:
             data = []
             for extension, offset in (("jpg", row["image_offset"]), ("json", row["json_offset"])):

@@ -22,6 +22,7 @@ from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Ima
 from chipper.errors import WorkdirError
 from chipper.files import fingerprint, read_table, storage_errors, write_json, write_table
 from chipper.images import find_image_dir
+from chipper.locations import is_local, location
 from chipper.options import PositiveOptions
 from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, LABELS, SchemaMismatch, Table
 from chipper.schemas.table import check_version
@@ -82,13 +83,10 @@ class Dataset(msgspec.Struct):
 class Workdir:
     """The files of one workdir; reading checks that a table is whole, of this version, and belongs to dataset.json."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shards: Path | None = None) -> None:
         self.path = path
-
-    @property
-    def shards(self) -> Path:
-        """Folder of the shards."""
-        return self.path / "shards"
+        self.shards = shards or path / "shards"
+        """Where the shards lie: a folder, or a URL."""
 
     @property
     def runs(self) -> Path:
@@ -145,8 +143,11 @@ class Workdir:
             ImageDirectoryError: none of them holds the images.
         """
         names = [str(name) for part in range(dataset.parts) for name in self.images(dataset, part).file_name]
-        recorded = self.path / dataset.image_dir if dataset.image_dir else None
-        return find_image_dir(self.path / dataset.source.path, names, given or recorded).resolve()
+        recorded = None
+        if dataset.image_dir:
+            recorded = location(dataset.image_dir) if "://" in dataset.image_dir else self.path / dataset.image_dir
+        found = find_image_dir(self.path / dataset.source.path, names, given or recorded)
+        return found.resolve() if is_local(found) else found
 
     # --- tables in parts ---
 

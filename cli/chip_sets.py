@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import jobs_option, workdir_option
+from chipper.cli.options import jobs_option, shards_option, workdir_option
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
@@ -29,6 +29,7 @@ _OPTIONS = (
         show_default=True,
         help="Share of the source images whose chips go to val.",
     ),
+    shards_option,
     workdir_option,
     jobs_option,
 )

@@ -10,14 +10,35 @@ from typing import Any
 import click
 
 from chipper.cluster import Cluster
+from chipper.locations import is_local, location
 from chipper.options import CHIP_SIZE, PLACEMENTS, STRIDE
 from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 
+class _Location(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A folder, or a URL that fsspec knows."""
+
+    name = "location"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        place = location(value) if isinstance(value, str) else value
+        if is_local(place) and place.is_file():
+            self.fail(f"{value} is a file; give a folder, or a URL", parameter, context)
+        return Path(place) if is_local(place) else place
+
+
+LOCATION = _Location()
+
+
 def _workdir(context: click.Context, parameter: click.Parameter, value: Path) -> Workdir:
     return Workdir(value)
+
+
+def _with_shards(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.params["workdir"].shards = value
 
 
 workdir_option = click.option(
@@ -27,13 +48,23 @@ workdir_option = click.option(
     envvar="CHIPPER_WORKDIR",
     show_default=True,
     show_envvar=True,
+    is_eager=True,  # options that speak of the workdir come after it
     callback=_workdir,
     help="Folder of the manifests, shards and runs.",
 )
+shards_option = click.option(
+    "--shards",
+    type=LOCATION,
+    envvar="CHIPPER_SHARDS",
+    show_envvar=True,
+    expose_value=False,
+    callback=_with_shards,
+    help="Where the shards lie, a folder or a URL like s3://bucket/folder.  [default: WORKDIR/shards]",
+)
 image_dir_option = click.option(
     "--image-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the images; by default looked for beside the COCO file.",
+    type=LOCATION,
+    help="Folder or URL of the images; by default looked for beside the COCO file.",
 )
 jobs_option = click.option(
     "--jobs",
@@ -66,7 +97,8 @@ def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(value, Path):
                 arguments[name] = value.absolute()
             elif isinstance(value, Workdir):
-                arguments[name] = Workdir(value.path.absolute())
+                shards = value.shards.absolute() if is_local(value.shards) else value.shards
+                arguments[name] = Workdir(value.path.absolute(), shards)
         return function(workers=Cluster(jobs, scheduler, arguments["workdir"].path), **arguments)
 
     return command

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_bytes, human_seconds, print_summary
-from chipper.cli.options import image_dir_option, jobs_option, workdir_option, workers_options
+from chipper.cli.options import image_dir_option, jobs_option, shards_option, workdir_option, workers_options
 from chipper.options import ExportOptions, RenderOptions
 from chipper.workdir import Workdir
 from chipper.workers import Workers
@@ -50,6 +50,7 @@ SKIPPED_ITEMS = 3
 )
 @click.option("--retry-errors", is_flag=True, help="Render shards with failed images again.")
 @image_dir_option
+@shards_option
 @workdir_option
 @workers_options
 @click.pass_context
@@ -113,6 +114,7 @@ def export_shards(
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Check every sample against its checksum and decode it.")
+@shards_option
 @workdir_option
 @jobs_option
 def verify(workdir: Workdir, deep: bool, jobs: int) -> None:

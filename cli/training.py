@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import device_option, workdir_option
+from chipper.cli.options import LOCATION, device_option, workdir_option
 from chipper.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ _LOG_SECONDS = 5.0
 @click.command()
 @click.option(
     "--shards",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LOCATION,
     is_flag=False,
     flag_value=Path(),
     default=Path(),
+    envvar="CHIPPER_SHARDS",
     metavar="[DIR]",
-    help="Train on shards, in DIR or else in WORKDIR/shards.",
+    help="Train on shards, in DIR (a folder or a URL) or else in WORKDIR/shards.",
 )
 @click.option(
     "--model",

@@ -36,6 +36,7 @@ LAYERS = [
     ],
     [
         "chipper.progress",
+        "chipper.locations",
         "chipper.workers",
         "chipper.cluster",
         "chipper.files",

@@ -16,7 +16,7 @@ from chipper.detection.devices import pick_device
 from chipper.detection.inference import detect_image, merge_detections, propose_image
 from chipper.detection.training import read_config
 from chipper.errors import ImageError, OptionError
-from chipper.images import open_source
+from chipper.images import image_path, open_source
 from chipper.negatives import Proposals
 from chipper.progress import Monitor
 from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
@@ -113,7 +113,9 @@ def _pixels(images: Images, image_dir: Path, monitor: Monitor) -> Iterator[tuple
     for k in range(len(images)):
         path = image_dir / str(images.file_name[k])
         try:
-            source = open_source(path, (int(images.width[k]), int(images.height[k])))
+            source = open_source(
+                image_path(image_dir, str(images.file_name[k])), (int(images.width[k]), int(images.height[k]))
+            )
         except ImageError as error:
             bad += 1
             monitor.warn(f"{path}: {error}; left out")
