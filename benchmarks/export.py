@@ -34,7 +34,9 @@ def main() -> None:
         def ours() -> float:
             started = time.process_time()
             for plan in plans:
-                render_shard(workdir.path, workdir.shards, workdir.dataset().epochs_id, COCO128 / "images", plan, options)
+                render_shard(
+                    workdir.path, workdir.shards, workdir.dataset().epochs_id, COCO128 / "images", plan, options
+                )
             return time.process_time() - started
 
         seconds = min(ours(), ours())

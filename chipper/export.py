@@ -209,24 +209,24 @@ def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: Exp
             shards=names,
         ),
     )
-    _write_train_index(workdir, dataset, exported)
+    write_train_index(workdir, dataset, folder, exported.receipts)
     wanted = {path(folder, name) for name in names for path in (tar_path, index_path, receipt_path)}
     for path in folder.iterdir():
         if is_shard_file(path) and path not in wanted:
             path.unlink()
 
 
-def _write_train_index(workdir: Workdir, dataset: Dataset, exported: Exported) -> None:
+def write_train_index(workdir: Workdir, dataset: Dataset, folder: Path, receipts: list[Receipt]) -> None:
     """train-index.json, version 1, by which RF-DETR reads a folder of shards (``rfdetr.datasets.webdataset.index``)."""
     kinds = [(part, kind) for part in range(dataset.parts) for kind in workdir.kinds(dataset)]
     used = set().union(*(workdir.label_categories(dataset, *place).tolist() for place in kinds))
-    whole = [receipt for receipt in exported.receipts if receipt.samples]
+    whole = [receipt for receipt in receipts if receipt.samples]
     write_json(
-        workdir.shards / "train-index.json",
+        folder / "train-index.json",
         {
             "version": 1,
             "split": "train",
-            "shards": [tar_path(workdir.shards, receipt.name).name for receipt in whole],
+            "shards": [tar_path(folder, receipt.name).name for receipt in whole],
             "num_samples": sum(receipt.samples for receipt in whole),
             "categories": dataset.categories,
             "annotated_category_ids": sorted(used),

@@ -16,7 +16,6 @@ from typing import IO, Any, cast
 
 from chipper.errors import DependencyError, OptionError, StorageError
 
-
 _OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
 """They have no folders, and making one may make a bucket, which nobody asked for."""
 

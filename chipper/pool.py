@@ -69,6 +69,11 @@ class Pool:
         """The sample's key."""
         return str(self._key[row])
 
+    def checksums(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """CRC-32 of the samples, as the index gives them."""
+        found: npt.NDArray[np.uint32] = self._crc[rows]
+        return found
+
     def distinct(self) -> npt.NDArray[np.int64]:
         """Rows of different windows: variants may have chosen the same one."""
         return np.sort(np.unique(self._key.to_numpy().astype(str), return_index=True)[1])

@@ -7,7 +7,6 @@ shard is whole when its receipt is there and speaks of the plan that is asked fo
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import tarfile
 import zlib
@@ -25,7 +24,9 @@ from chipper.files import atomic, write_json, write_table
 from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
 
 _BLOCK = tarfile.BLOCKSIZE
-_SHARD_FILE = re.compile(r"(positives|negatives)(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)")
+_SHARD_FILE = re.compile(
+    r"(positives|negatives|epoch-\d{3,})(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)"
+)
 
 
 @dataclass(frozen=True)
@@ -140,18 +141,19 @@ def _write_tar(file: _Hashed, samples: Iterable[Sample]) -> Iterator[tuple[str, 
     (A test holds the two against each other. TarWriter itself is left alone because importing webdataset imports torch,
     where that is installed: seconds and hundreds of MB in every rendering process.)
     """
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]
-        position = 0
-        for sample in samples:
-            starts = []
-            for extension, data in (("jpg", sample.jpeg), ("json", sample.record)):
-                member = tarfile.TarInfo(f"{sample.key}.{extension}")
-                member.size, member.mtime, member.mode = len(data), 0, 0o444
-                tar.addfile(member, io.BytesIO(data))
-                starts.append(position + _BLOCK)
-                position += _BLOCK + -(-len(data) // _BLOCK) * _BLOCK
-            crc = zlib.crc32(sample.record, zlib.crc32(sample.jpeg))
-            yield sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc
+    position = 0
+    for sample in samples:
+        starts = []
+        for extension, data in (("jpg", sample.jpeg), ("json", sample.record)):
+            member = tarfile.TarInfo(f"{sample.key}.{extension}")
+            member.size, member.mode = len(data), 0o444
+            header = member.tobuf(tarfile.USTAR_FORMAT)
+            starts.append(position + len(header))
+            position += file.write(b"".join((header, data, bytes(-len(data) % _BLOCK))))
+        crc = zlib.crc32(sample.record, zlib.crc32(sample.jpeg))
+        yield sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc
+    end = 2 * _BLOCK
+    file.write(bytes(end + -(position + end) % tarfile.RECORDSIZE))
 
 
 class _Hashed:

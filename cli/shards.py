@@ -35,6 +35,13 @@ SKIPPED_ITEMS = 3
 )
 @click.option("--chips-per-shard", type=int, default=1000, show_default=True, help="Chips in a shard, about.")
 @click.option(
+    "--layout",
+    type=click.Choice(["pool", "epochs"]),
+    default="pool",
+    show_default=True,
+    help="epochs: also a folder of shards for each epoch, in its order, for streaming from start to end.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["skip", "fail"]),
     default="skip",
@@ -63,6 +70,7 @@ def export_shards(
     subsampling: str,
     exif: str,
     chips_per_shard: int,
+    layout: str,
     on_error: str,
     max_errors: int,
     retry_errors: bool,
@@ -74,12 +82,14 @@ def export_shards(
     \b
     Example: chipper export-shards
     """
+    from chipper.epoch_shards import export_epochs
     from chipper.export import export_shards as export
 
     started = time.perf_counter()
     render = RenderOptions(quality, subsampling, exif)
     options = ExportOptions(render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors)
     exported = export(workdir, options, image_dir, workers, ConsoleMonitor())
+    copied = export_epochs(workdir, chips_per_shard, workers, ConsoleMonitor()) if layout == "epochs" else []
     seconds = time.perf_counter() - started
     kinds: Counter[str] = Counter()
     for receipt in exported.receipts:
@@ -96,6 +106,9 @@ def export_shards(
         *((f"{kind} chips", f"{number:,}") for kind, number in kinds.items()),
         ("bytes", f"{human_bytes(size)} ({human_bytes(size / max(samples, 1))} per chip)"),
     ]
+    if copied:
+        more = sum(receipt.bytes for receipt in copied)
+        rows.append(("epochs", f"{sum(receipt.samples for receipt in copied):,} chips, {human_bytes(more)} more"))
     faults = exported.faults
     if faults:
         rows.append(

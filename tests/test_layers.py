@@ -47,7 +47,7 @@ LAYERS = [
     ["chipper.images", "chipper.render", "chipper.demo_shapes", "chipper.demo_scenes", "chipper.demo_data"],
     ["chipper.coco_check", "chipper.coco", "chipper.proposals", "chipper.workdir", "chipper.samples", "chipper.shards"],
     ["chipper.shard_plan", "chipper.build", "chipper.mine", "chipper.export", "chipper.pool", "chipper.verify"],
-    ["chipper.chip_sets"],
+    ["chipper.chip_sets", "chipper.epoch_shards"],
     ["chipper.drawing", "chipper.preview", "chipper.evaluation"],
     ["chipper.detection"],
     ["chipper.cli"],

@@ -1,0 +1,85 @@
+"""Kill the exporter at random moments, run it again, and hold the result against that of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.timing import COCO128
+from chipper.build import build_positives
+from chipper.errors import ShardError
+from chipper.mine import mine_workdir
+from chipper.options import NegativeOptions, PositiveOptions
+from chipper.progress import Monitor
+from chipper.verify import verify_shards
+from chipper.workdir import Workdir
+from chipper.workers import Workers
+
+KILLS = 100
+
+
+def export(workdir: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "chipper.cli.main", "export-shards", "--workdir", str(workdir), "--jobs", "2"]
+    command += ["--image-dir", str(COCO128 / "images"), "--chips-per-shard", "100"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def complete(folder: Path) -> bool:
+    """Whether verify calls what lies there a whole set."""
+    try:
+        return not verify_shards(folder, False, Workers(1), Monitor()).faults
+    except ShardError:
+        return False
+
+
+def main() -> None:
+    rng = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = Workdir(Path(folder) / "chips")
+        build_positives(
+            COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor()
+        )
+        mine_workdir(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+        started = time.perf_counter()
+        assert export(workdir.path).wait() == 0
+        longest = time.perf_counter() - started
+        wanted = hashes(workdir.shards)
+
+        kills = runs = wrong = lies = 0
+        while kills < KILLS:
+            for path in workdir.shards.iterdir():
+                path.unlink()
+            while True:
+                runs += 1
+                process = export(workdir.path)
+                try:
+                    process.wait(rng.uniform(0.2, longest) if kills < KILLS else None)
+                    break
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    kills += 1
+                time.sleep(0.2)  # its workers end when they see it gone
+                if complete(workdir.shards):
+                    here = hashes(workdir.shards)
+                    lies += any(here.get(name) != hash_ for name, hash_ in wanted.items() if name.endswith(".tar"))
+            wrong += hashes(workdir.shards) != wanted
+            lies += not complete(workdir.shards)
+    print(
+        f"{kills} kills in {runs} runs of {len(wanted)} files; sets that differ from the undisturbed one: {wrong}; "
+        f"sets that verify called whole and were not, or the reverse: {lies}"
+    )
+
+
+if __name__ == "__main__":
+    main()
