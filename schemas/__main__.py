@@ -14,6 +14,7 @@ version of its own major version and refuses others.
     skipped.parquet       records of the COCO file that were not used, boxes that no chip covers, and why
     epochs/epoch-000.parquet
     shards/NAME-00007-of-00128.tar + .index.parquet + .done.json, shards/errors.parquet, shards/dataset.json (last)
+                          train-index.json (RF-DETR's), epoch-000/ ... with --layout epochs
     runs/NAME/            run.json, checkpoints, metrics.jsonl, tensorboard/
 
 Every Parquet file names its table, its format version and the id of the inputs and options it was made from; a table that

@@ -63,7 +63,7 @@ def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int]) -> Chip:
     xywh = np.array([a["bbox"] for a in annotations], dtype=np.float32).reshape(-1, 4)
     low, high = sample["chip"]["valid_range"]
     with Image.open(io.BytesIO(jpeg)) as image:
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert would copy
     return Chip(
         image=pixels,
         boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
