@@ -129,8 +129,10 @@ def read_table(
         raise WorkdirError(f"{path} {error}; {cure}") from error
     except FileNotFoundError as error:
         raise WorkdirError(f"{path} is missing; {cure}") from error
-    except (OSError, pa.ArrowException) as error:
-        raise WorkdirError(f"{path} is damaged ({str(error).splitlines()[0]}); {cure}") from error
+    except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
+        # a damaged footer makes pyarrow stumble in many ways, some with the damaged bytes in their message
+        what = (str(error).splitlines() or [type(error).__name__])[0].encode("ascii", "backslashreplace").decode()
+        raise WorkdirError(f"{path} is damaged ({what}); {cure}") from error
 
 
 def read_bytes(path: Path, error: type[ChipperError], what: str, cure: str) -> bytes:

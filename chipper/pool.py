@@ -125,6 +125,6 @@ def read_shard_set(folder: Path) -> ShardSet:
         raise ShardError(
             f"{path} does not exist: no finished export lies there; run `chipper export-shards` first"
         ) from None
-    except (msgspec.DecodeError, SchemaMismatch, OSError) as error:
+    except (msgspec.DecodeError, ValueError, SchemaMismatch, OSError) as error:
         raise ShardError(f"{path} cannot be used ({error}); {RERUN}") from None
     return found

@@ -187,7 +187,7 @@ def _image_key(path: Path, key: Any) -> int:
 def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
     try:
         results = msgspec.json.decode(data, type=list[_Result])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProposalError(
             f"{path} is no COCO results file ({error}); it is a list of image_id, bbox, score"
         ) from None

@@ -93,7 +93,7 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
     try:
         receipt = msgspec.json.decode(receipt_path(folder, name).read_bytes(), type=Receipt)
         whole = tar_path(folder, name).stat().st_size == receipt.bytes and index_path(folder, name).exists()
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, msgspec.DecodeError):  # not UTF-8 is a ValueError
         return None
     return receipt if whole and receipt.name == name else None
 

@@ -112,7 +112,7 @@ class Workdir:
                 f"{path} does not exist: no finished workdir lies there; run `chipper build-positives coco.json` first, "
                 "or give --workdir"
             ) from None
-        except (msgspec.DecodeError, SchemaMismatch, OSError) as error:
+        except (msgspec.DecodeError, ValueError, SchemaMismatch, OSError) as error:
             raise WorkdirError(f"{path} cannot be used ({error}); {REBUILD}") from None
         return dataset
 

@@ -126,5 +126,5 @@ def read_config(run_dir: Path) -> RunConfig:
         raise CheckpointError(
             f"{path} does not exist: no training run lies there; train first, or give --run"
         ) from None
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be used ({error}); train again under another --name") from None
