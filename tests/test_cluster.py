@@ -107,6 +107,28 @@ def test_a_task_whose_worker_is_killed_is_done_again(address: str, tmp_path: Pat
     assert results == [k * k for k in range(12)]
 
 
+def test_shards_are_whole_when_a_worker_is_killed_half_way(
+    address: str, coco128: Path, tmp_path: Path, hashes: Callable[[Path], dict[str, str]]
+) -> None:
+    from distributed import Client
+
+    found = {}
+    for name, workers in (("one", Workers(2)), ("dask", Cluster(1, address, tmp_path))):
+        workdir = Workdir(tmp_path / name)
+        options = PositiveOptions.parse()
+        build_positives(coco128 / "instances.json", workdir, options, coco128 / "images", False, Workers(1), Monitor())
+        mine_workdir(workdir, coco128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+        if name == "dask":
+            with Client(address, set_as_default=False) as client:
+                victim = min(client.run(os.getpid).values())
+            killer = threading.Timer(1.5, os.kill, (victim, signal.SIGKILL))
+            killer.start()
+        export_shards(workdir, ExportOptions(chips_per_shard=50), coco128 / "images", workers, Monitor())
+        found[name] = hashes(workdir.path)
+    assert not killer.is_alive()
+    assert found["dask"] == found["one"]
+
+
 def test_a_task_that_always_kills_its_worker_ends_the_run(address: str, tmp_path: Path, is_one_line: Any) -> None:
     def work(k: int) -> int:
         if k == 2:
