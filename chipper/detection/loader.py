@@ -3,11 +3,15 @@
 The order is that of the epoch's list for any number of workers and processes: batch b of an epoch takes the list's chips
 b * B to (b + 1) * B, and process r of w the r-th of w equal shares of it. The last batch is filled up from the start of the
 list, so every process sees the same number of full batches.
+
+A sample whose bytes are not those that were written is logged, and the next whole one of the list stands in for it, so that
+batches stay full and equal. One damaged sample in a long run is no reason to end it; more than `MOST_DAMAGED` in a process are.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +29,10 @@ from chipper.detection.batch import Batch
 from chipper.errors import ShardError, TrainingError
 from chipper.pool import RERUN, Pool
 from chipper.workdir import Workdir
+
+log = logging.getLogger(__name__)
+
+MOST_DAMAGED = 10
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,23 @@ class ChipDataset(Dataset[Chip]):
     def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], categories: list[int]) -> None:
         self._pool, self._rows = pool, rows
         self._label = {category: k + 1 for k, category in enumerate(categories)}
+        self._damaged: set[int] = set()  # rows seen by this process
 
     def __len__(self) -> int:
         return self._rows.size
 
     def __getitem__(self, position: int) -> Chip:
-        jpeg, record = self._pool.read(int(self._rows[position]))
-        return decode_chip(jpeg, record, self._label)
+        while True:
+            row = int(self._rows[position % len(self)])
+            try:
+                return decode_chip(*self._pool.read(row), self._label)
+            except ShardError as error:
+                if row not in self._damaged:
+                    log.warning("%s; the next chip of the epoch stands in for it", error)
+                    self._damaged.add(row)
+                if len(self._damaged) > min(MOST_DAMAGED, len(self) - 1):
+                    raise
+                position += 1
 
 
 def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int]) -> Chip:

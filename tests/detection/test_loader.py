@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,11 +16,12 @@ from hypothesis import strategies as st
 from chipper.build import build_positives
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
 from chipper.demo_data import DemoOptions, draw_demo
-from chipper.detection.loader import ChipLoader, LoaderOptions, rank_batches
+from chipper.detection.loader import MOST_DAMAGED, ChipLoader, LoaderOptions, rank_batches
 from chipper.errors import ShardError
 from chipper.export import export_shards
 from chipper.mine import mine_workdir
 from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
+from chipper.pool import Pool
 from chipper.progress import Monitor
 from chipper.workdir import Workdir
 from chipper.workers import Workers
@@ -96,16 +99,44 @@ def test_boxes_are_those_of_the_manifest(workdir: Workdir) -> None:
     assert batch.images.shape[1:] == (3, 256, 256)
 
 
-def test_a_damaged_sample_is_named(workdir: Workdir, tmp_path: Path) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=1))
-    path = sorted(workdir.shards.glob("*.tar"))[0]
-    whole = path.read_bytes()
+@contextmanager
+def damaged(workdir: Workdir, chips: list[int]) -> Iterator[None]:
+    """One byte of each chip's JPEG is another in the block."""
+    pool = Pool(workdir.shards)
+    jpegs = [pool.read(int(row))[0] for row in pool.rows(np.array(chips))]
+    whole = {path: path.read_bytes() for path in workdir.shards.glob("*.tar")}
+    for path, data in whole.items():
+        changed = bytearray(data)
+        for jpeg in jpegs:
+            if jpeg in data:
+                changed[data.index(jpeg) + len(jpeg) // 2] ^= 255
+        path.write_bytes(changed)
     try:
-        path.write_bytes(whole[:600] + bytes([whole[600] ^ 255]) + whole[601:])
-        with pytest.raises(ShardError, match=path.name):
-            ids(loader)
+        yield
     finally:
-        path.write_bytes(whole)
+        for path, data in whole.items():
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_sample_is_named_and_the_next_stands_in_for_it(
+    workdir: Workdir, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers))
+    before = ids(loader)
+    with damaged(workdir, [before[2], before[5], before[6]]):
+        found = ids(loader)
+    stands_in = {before[2]: before[3], before[5]: before[7], before[6]: before[7]}
+    assert found == [stands_in.get(chip, chip) for chip in before]
+    if not workers:  # other processes write to their own logs
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+        assert f"chip {before[2]} is damaged" in caplog.text
+
+
+def test_many_damaged_samples_end_the_run(workdir: Workdir) -> None:
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))
+    with damaged(workdir, ids(loader)[: MOST_DAMAGED + 1]), pytest.raises(ShardError, match="is damaged"):
+        ids(loader)
 
 
 def test_a_missing_shard_is_named_before_training(workdir: Workdir) -> None:
