@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +37,7 @@ class _Result(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True)
-class ProposalFile:
+class ProposalFile(ABC):
     """A proposal file, read for one range of images after the other, by any number of workers."""
 
     path: Path
@@ -61,8 +62,9 @@ class ProposalFile:
             )
         return proposals
 
+    @abstractmethod
     def _of(self, images: Images) -> Proposals:
-        raise NotImplementedError
+        """The proposals of ``images``, image by image, as the file has them."""
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,9 @@ def build_positives(
     print_summary(f"Positive chips in {workdir.path}", [*_positive_rows(dataset), _took(started)])
 
 
-def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
-    counts = dataset.counts
-    chips = counts["positive_chips"]
+def data_rows(counts: dict[str, Any], listed: str = "") -> list[tuple[str, str]]:
+    """What is in the data set and what of it chips cover; ``listed`` says where the boxes that they do not cover are named."""
     covered = counts["boxes_covered"] / max(counts["boxes"], 1)
-    skipped = counts["skipped"]
     rows = [
         ("images", f"{counts['images']:,} ({counts['images_without_objects']:,} without objects)"),
         ("boxes", f"{counts['boxes']:,} and {counts['crowds']:,} crowd regions"),
@@ -68,8 +66,16 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
         ("boxes_no_chip_can_hold", "larger than any chip"),
     ):
         if counts[name]:
-            rows.append(("boxes not covered", f"{counts[name]:,} {reason} (listed in skipped.parquet)"))
-    rows += [("left out", f"{number:,} x {reason} (listed in skipped.parquet)") for reason, number in skipped.items()]
+            rows.append(("boxes not covered", f"{counts[name]:,} {reason}{listed}"))
+    return rows
+
+
+def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
+    counts, listed = dataset.counts, " (listed in skipped.parquet)"
+    chips = counts["positive_chips"]
+    rows = data_rows(counts, listed)
+    skipped = counts["skipped"]
+    rows += [("left out", f"{number:,} x {reason}{listed}") for reason, number in skipped.items()]
     rows += [(f"chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
     total = sum(chips.values())
     rows += [

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
+from chipper.cli.mining import data_rows
 from chipper.cli.options import coco_argument, jobs_option, positive_options
 from chipper.options import NegativeOptions, PositiveOptions
 from chipper.workers import Workers
@@ -73,22 +74,7 @@ def plan(coco: Path, suggest: bool, as_json: bool, jobs: int, **options: Any) ->
 
 
 def _print_report(title: str, report: dict[str, Any]) -> None:
-    boxes, chips = max(report["boxes"], 1), report["chips"]
-    rows = [
-        ("images", f"{report['images']:,} ({report['images_without_objects']:,} without objects)"),
-        ("boxes", f"{report['boxes']:,} and {report['crowds']:,} crowd regions"),
-        (
-            "boxes covered",
-            f"{report['boxes_covered']:,} ({report['boxes_covered'] / boxes:.2%}), "
-            f"{report['boxes_moved_to_coarser_scale']:,} of them at a coarser scale than their own",
-        ),
-    ]
-    for name, reason in (
-        ("boxes_in_no_valid_range", "in no valid range"),
-        ("boxes_no_chip_can_hold", "larger than any chip"),
-    ):
-        if report[name]:
-            rows.append(("boxes not covered", f"{report[name]:,} {reason}"))
+    chips, rows = report["chips"], data_rows(report)
     if report.get("records_left_out"):
         rows.append(
             ("left out", f"{report['records_left_out']:,} records that cannot be used (build-positives lists them)")

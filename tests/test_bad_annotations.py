@@ -169,15 +169,15 @@ def check_accounts(workdir: Workdir, images: int, annotations: int) -> None:
     assert ((kept.box[:, :2] >= 0) & (kept.box[:, :2] < kept.box[:, 2:]) & (kept.box[:, 2:] <= limits)).all()
 
     objects = set(kept.annotation_id[~kept.iscrowd].tolist())
-    listed = {row["annotation_id"] for row in skipped if row["reason"] in NOT_COVERED}
+    without_range, too_long = ({row["annotation_id"] for row in skipped if row["reason"] == why} for why in NOT_COVERED)
     covered = objects & set(shown.annotation_id[shown.valid | shown.ignore].tolist())
-    assert covered | listed == objects
-    assert not listed & set(shown.annotation_id[shown.valid].tolist())
-    assert counts["boxes_covered"] == len(objects - listed)
+    assert covered | without_range | too_long == objects
+    assert not without_range & set(shown.annotation_id[shown.valid].tolist())
+    assert counts["boxes_covered"] == len(objects - without_range - too_long)
 
 
-def rows(workdir: Workdir, table: str) -> list[dict[str, Any]]:
-    return pq.read_table(workdir.path / table / "part-00000.parquet").to_pylist()
+def rows(workdir: Workdir, table: str, kind: str = "part") -> list[dict[str, Any]]:
+    return pq.read_table(workdir.path / table / f"{kind}-00000.parquet").to_pylist()
 
 
 @pytest.fixture(scope="module")
@@ -257,22 +257,8 @@ RECORDS = TEXT[: TEXT.index('"categories"')]
 VALUES = [m.span(1) for m in re.finditer(r': ("[^"]*"|-?[\d.]+)', RECORDS)]
 TOKENS = [m.span() for m in re.finditer(r'"[^"]*"|-?[\d.]+|[\[\]{}:,]', RECORDS)]
 odd_values = st.sampled_from(
-    [
-        "NaN",
-        "-Infinity",
-        "1e400",
-        "-0.0",
-        "1E2",
-        "9" * 5000,
-        '"\\ud800"',
-        '"\\u0000"',
-        '"\n"',
-        "null",
-        "true",
-        "{}",
-        "[]",
-    ]
-    + ["[" * 2000 + "]" * 2000, '{"a":' * 2000 + "1" + "}" * 2000, "1, " + '"id": 1002']
+    ["NaN", "-Infinity", "1e400", "-0.0", "1E2", "null", "true", "{}", "[]", r'"\ud800"', r'"\u0000"', '"\n"']
+    + ["9" * 5000, '1, "id": 1002', "[" * 2000 + "]" * 2000, '{"a":' * 2000 + "1" + "}" * 2000]
 )
 odd_tokens = st.sampled_from(["", " ", *'{}[],:"\\\0\x7f', "é", "/* */", "'a'", "[[]]", "1"])
 damages = st.tuples(st.sampled_from(VALUES), odd_values) | st.tuples(st.sampled_from(TOKENS), odd_tokens)
@@ -350,26 +336,41 @@ def test_an_image_of_thirty_thousand_px(tmp_path: Path) -> None:
     assert len(corner) == 1
 
 
-def test_boxes_larger_than_a_chip_at_every_scale_are_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("placement", ["grid", "slide"])
+def test_boxes_larger_than_a_chip_at_every_scale_are_listed(tmp_path: Path, placement: str) -> None:
     workdir, dataset = one_image(
-        tmp_path, 3000, 3000, [[0, 0, 2000, 2000], [5, 5, 50, 50]], scales="1,2", valid_ranges="40:,:80"
+        tmp_path,
+        3000,
+        3000,
+        [[0, 0, 2000, 2000], [5, 5, 50, 50], [40, 40, 400, 513]],
+        scales="1,2,3",
+        valid_ranges="150:,60:200,:80",
+        placement=placement,
     )
-    assert dataset.counts["boxes_no_chip_can_hold"] == 1
-    assert dataset.counts["boxes_covered"] == 1
-    (row,) = pq.read_table(workdir.path / "skipped.parquet").to_pylist()
-    assert (row["image_id"], row["annotation_id"], row["reason"]) == (1, 1, "no chip can hold it")
+    counts = dataset.counts
+    assert (counts["boxes_no_chip_can_hold"], counts["boxes_covered"]) == (2, 1)
+    skipped = pq.read_table(workdir.path / "skipped.parquet").to_pylist()
+    found = [(row["image_id"], row["annotation_id"], row["reason"]) for row in skipped]
+    assert found == [(1, 1, "no chip can hold it"), (1, 3, "no chip can hold it")]
 
 
 def test_ids_beyond_2_to_the_53_names_there_twice_and_any_letters(tmp_path: Path) -> None:
     large = 2**63 - 1
-    images = [
-        {"id": large - k, "file_name": name, "width": 640, "height": 480}
-        for k, name in enumerate(["twice.jpg", "twice.jpg", "ünï/漢字 🛰.jpg"])
-    ]
-    records = [{"id": large - k, "image_id": large - k, "category_id": large, "bbox": [1, 1, 50, 50]} for k in range(3)]
-    content = {"images": images, "annotations": records, "categories": [{"id": large, "name": "物"}]}
+    ids = [large, -(2**63), large - 1]
+    names = ["twice.jpg", "twice.jpg", "ünï/漢字 🛰.jpg"]  # two images may share a file
+    images = [{"id": i, "file_name": name, "width": 640, "height": 480} for i, name in zip(ids, names)]
+    records = [{"id": i, "image_id": i, "category_id": large, "bbox": [1, 1, 50, 50]} for i in ids]
+    bad = {"id": 2**62 + 1, "image_id": large - 1, "category_id": large, "bbox": [1, 1, 0, 0]}
+    category = {"id": large, "name": "物"}
+    content = {"images": images, "annotations": [*records, bad], "categories": [category]}
     workdir, dataset = build(write(tmp_path / "coco.json", content), tmp_path / "chips")
-    assert workdir.images(dataset, 0).image_id.tolist() == [large, large - 1, large - 2]
-    assert workdir.images(dataset, 0).file_name.tolist() == ["twice.jpg", "twice.jpg", "ünï/漢字 🛰.jpg"]
-    assert set(workdir.labels(dataset, 0, "positive").annotation_id.tolist()) == {large, large - 1, large - 2}
-    assert dataset.categories[0].id == large
+    assert [(row["image_id"], row["file_name"]) for row in rows(workdir, "images")] == list(zip(ids, names))
+    for row in rows(workdir, "annotations"):
+        assert row["annotation_id"] == row["image_id"]
+        assert row["category_id"] == large
+    assert [row["annotation_id"] for row in rows(workdir, "annotations")] == ids
+    assert {row["annotation_id"] for row in rows(workdir, "labels", "positive")} == set(ids)
+    assert {row["image_id"] for row in rows(workdir, "chips", "positive")} == set(ids)
+    (row,) = pq.read_table(workdir.path / "skipped.parquet").to_pylist()
+    assert (row["image_id"], row["annotation_id"]) == (large - 1, 2**62 + 1)
+    assert (dataset.categories[0].id, dataset.categories[0].name) == (large, "物")
