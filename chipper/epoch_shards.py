@@ -6,7 +6,6 @@ shards, with everything that a folder of shards has, so whatever reads one reads
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chipper.export import write_train_index
-from chipper.files import write_json
+from chipper.files import remove, write_json
 from chipper.locations import fresh
 from chipper.lock import locked
 from chipper.pool import Pool
 from chipper.progress import Monitor
-from chipper.shards import Receipt, Sample, is_shard_file, plan_hash, read_receipt, shard_name, write_shard
+from chipper.shards import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipt, shard_name
 from chipper.workdir import DATASET, Workdir
 from chipper.workers import Workers
 
@@ -70,7 +69,7 @@ def export_epochs(workdir: Workdir, chips_per_shard: int, workers: Workers, moni
             write_json(folder / DATASET, msgspec.structs.replace(pool.set, samples=samples, bytes=size, shards=wanted))
             for path in folder.iterdir():
                 if is_shard_file(path) and path.name.partition(".")[0] not in wanted:
-                    path.unlink()
+                    remove(path)
     return [done[epoch, name] for epoch, wanted in names.items() for name in wanted]
 
 
@@ -84,10 +83,9 @@ def _copy_shard(
 ) -> tuple[int, Receipt]:
     """Write one shard of an epoch; runs in a worker process."""
     pool = _pool(shards, belongs_to)
-
-    def samples() -> Iterator[Sample]:
+    with open_shard(epoch_folder(fresh(shards), epoch), name, KIND, content, rows.size) as shard:
         for row in rows.tolist():
             jpeg, record = pool.read(row)
-            yield Sample(pool.key(row), int(pool.chip_id[row]), jpeg, record)
-
-    return epoch, write_shard(epoch_folder(fresh(shards), epoch), name, KIND, samples(), content, [], rows.size)
+            shard.add(Sample(pool.key(row), int(pool.chip_id[row]), jpeg, record))
+    assert shard.receipt is not None
+    return epoch, shard.receipt

@@ -1,47 +1,40 @@
 """export-shards: the chips of a workdir as WebDataset shards.
 
-Work is shared out shard by shard; a worker reads the tables of the shard's part itself, decodes each image once, and sends
-back the shard's receipt.
+Work is shared out stripe by stripe (`shard_plan`); a worker reads the tables of the stripe's part itself, decodes each image
+once, and sends back the receipts of the stripe's shards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from chipper.coco import Category
-from chipper.errors import ImageError
-from chipper.files import sweep, write_json, write_table
-from chipper.images import image_path, open_source
-from chipper.locations import fresh, is_local
+from chipper.files import remove, sweep, write_json, write_table
+from chipper.locations import is_local
 from chipper.lock import locked
 from chipper.options import ExportOptions
 from chipper.progress import Monitor
-from chipper.render import encode_jpeg, render_chip
-from chipper.samples import SampleWriter, sample_key
 from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS
-from chipper.shard_plan import PartTables, ShardPlan, plan_shards, read_part
+from chipper.shard_plan import ShardPlan, plan_shards
 from chipper.shards import (
     ImageFault,
     Receipt,
-    Sample,
     index_path,
     is_shard_file,
     read_receipt,
     receipt_path,
     tar_path,
-    write_shard,
 )
+from chipper.stripes import number_of_images, render_stripe, too_many
 from chipper.workdir import DATASET, Dataset, Workdir
 from chipper.workers import Workers
 
-IN_A_ROW = 100  # images of one shard that may fail one after the other: the folder is wrong, or the disk is gone
+STRIPES_A_WORKER = 4  # fewer would leave workers idle at the end
 
 
 class ShardSet(msgspec.Struct):
@@ -93,21 +86,21 @@ def export_shards(
         done = _finished(workdir.shards, plans, options)
         missing = [plan for plan in plans if plan.name not in done]
         if missing:
-            (workdir.shards / DATASET).unlink(missing_ok=True)
+            remove(workdir.shards / DATASET)
         limit = max(options.max_errors, options.max_error_share * dataset.counts["images"])
         faults = [fault for receipt in done.values() for fault in receipt.faults]
         for receipt in _render(workdir, dataset, images, missing, options, workers, monitor):
             done[receipt.name] = receipt
             faults += receipt.faults
-            if len(faults) > limit:
+            if number_of_images(faults) > limit:
                 break
-        if len(faults) > limit:
-            raise _too_many(faults, images)
+        if number_of_images(faults) > limit:
+            raise too_many(faults, images)
         exported = Exported([done[plan.name] for plan in plans], len(missing), images)
         if exported.faults and not any(receipt.samples for receipt in exported.receipts):
             for receipt in exported.receipts:
-                receipt_path(workdir.shards, receipt.name).unlink()  # nothing of it is worth keeping
-            raise _too_many([fault for _, fault in exported.faults], images)
+                remove(receipt_path(workdir.shards, receipt.name))  # nothing of it is worth keeping
+            raise too_many([fault for _, fault in exported.faults], images)
         _commit(workdir, dataset, exported, options)
     return exported
 
@@ -122,57 +115,28 @@ def _render(
     monitor: Monitor,
 ) -> Iterator[Receipt]:
     """Receipts of the shards as they are finished."""
-    chips = {plan.name: plan.chips for plan in plans}
-    with monitor.progress("rendering chips", sum(chips.values())) as advance:
-        for receipt in workers.processes(
-            render_shard, [(workdir.path, workdir.shards, dataset.epochs_id, images, plan, options) for plan in plans]
-        ):
-            advance(chips[receipt.name])
-            yield receipt
+    with monitor.progress("rendering chips", sum(plan.chips for plan in plans)) as advance:
+        tasks = [
+            (workdir.path, workdir.shards, dataset.epochs_id, images, some, options)
+            for some in _shared_out(plans, workers.count)
+        ]
+        for receipts in workers.processes(render_stripe, tasks):
+            for receipt in receipts:
+                advance(receipt.samples + sum(fault.chips for fault in receipt.faults))
+                yield receipt
 
 
-def render_shard(
-    workdir: Path, shards: Path, belongs_to: str, image_dir: Path, plan: ShardPlan, options: ExportOptions
-) -> Receipt:
-    """Render one shard and commit it to ``shards``; runs in a worker process."""
-    tables = read_part(workdir, belongs_to, plan.part, plan.kind)
-    faults: list[ImageFault] = []
-    samples = _samples(tables, plan, fresh(image_dir), options, faults)
-    return write_shard(fresh(shards), plan.name, plan.kind, samples, plan.hash, faults, plan.chips)
+def _shared_out(plans: list[ShardPlan], workers: int) -> list[list[ShardPlan]]:
+    """Plans for one worker at a time: stripes, or single shards where so few stripes would leave workers idle.
 
-
-def _samples(
-    tables: PartTables, plan: ShardPlan, image_dir: Path, options: ExportOptions, faults: list[ImageFault]
-) -> Iterator[Sample]:
-    """The samples of a shard, image by image; images that cannot be used are added to ``faults``."""
-    chips = tables.chips[tables.rows(plan)]
-    writer = SampleWriter(tables.images, tables.annotations, chips, tables.labels, tables.options)
-    bounds = np.flatnonzero(np.r_[True, chips.image_id[1:] != chips.image_id[:-1], True])
-    in_a_row = 0
-    for first, last in pairwise(bounds):
-        image = tables.images[np.flatnonzero(tables.images.image_id == chips.image_id[first])]
-        file_name, declared = str(image.file_name[0]), (int(image.width[0]), int(image.height[0]))
-        try:
-            source = open_source(
-                image_path(image_dir, file_name), declared, options.render.exif, float(chips.scale[first:last].max())
-            )
-        except ImageError as error:
-            if options.on_error == "fail":
-                raise ImageError(
-                    f"{image_dir / file_name}: {error}; mend the image, or leave out --on-error fail"
-                ) from None
-            faults.append(ImageFault(int(image.image_id[0]), file_name, str(error), int(last - first)))
-            in_a_row += 1
-            if in_a_row == IN_A_ROW:
-                raise _too_many(faults, image_dir) from None
-            continue
-        in_a_row = 0
-        for k in range(first, last):
-            content = int(chips.content_width[k]), int(chips.content_height[k])
-            x, y = int(chips.x[k]), int(chips.y[k])
-            chip = render_chip(source, float(chips.scale[k]), x, y, content, tables.options.chip_size)
-            key = sample_key(int(chips.image_id[k]), int(chips.scale_index[k]), x, y)
-            yield Sample(key, int(chips.chip_id[k]), encode_jpeg(chip, options.render), writer.record(k))
+    The bytes do not depend on it, only how often an image is decoded.
+    """
+    stripes: dict[tuple[int, int], list[ShardPlan]] = {}
+    for plan in plans:
+        stripes.setdefault((plan.part, plan.stripe), []).append(plan)
+    if workers == 1 or len(stripes) >= STRIPES_A_WORKER * workers:
+        return list(stripes.values())
+    return [[plan] for plan in plans]
 
 
 def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> dict[str, Receipt]:
@@ -213,7 +177,7 @@ def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: Exp
     wanted = {path(folder, name) for name in names for path in (tar_path, index_path, receipt_path)}
     for path in folder.iterdir():
         if is_shard_file(path) and path not in wanted:
-            path.unlink()
+            remove(path)
 
 
 def write_train_index(workdir: Workdir, dataset: Dataset, folder: Path, receipts: list[Receipt]) -> None:
@@ -233,12 +197,4 @@ def write_train_index(workdir: Workdir, dataset: Dataset, folder: Path, receipts
             "category_ids": "remap",
             "samples_per_shard": [receipt.samples for receipt in whole],
         },
-    )
-
-
-def _too_many(faults: list[ImageFault], images: Path) -> ImageError:
-    last = faults[-1]
-    return ImageError(
-        f"{len(faults)} images could not be rendered, too many to go on; the last: {images / last.file_name}: {last.error}; "
-        "check --image-dir, or raise --max-errors; give --retry-errors once the images are mended"
     )

@@ -22,9 +22,9 @@ from chipper.schemas import SchemaMismatch, Table
 _CURES = {
     errno.ENOSPC: "no space is left on that disk; free some and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EROFS: "that file system is read-only; choose another --workdir",
-    errno.EACCES: "permission is denied; choose another --workdir or change its owner",
-    errno.EPERM: "permission is denied; choose another --workdir or change its owner",
+    errno.EROFS: "that file system is read-only; choose another place",
+    errno.EACCES: "permission is denied; choose another place or change its owner",
+    errno.EPERM: "permission is denied; choose another place or change its owner",
 }
 
 
@@ -70,12 +70,18 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed have left in ``folder`` and the folders in it; none may be at work."""
     for ending in ("parquet", "tar", "json"):
         for pattern in (f".*.{ending}*.partial", f"*/.*.{ending}*.partial"):
             for left in folder.glob(pattern):
-                left.unlink(missing_ok=True)
+                remove(left)
 
 
 def sync_directory(directory: Path) -> None:

@@ -8,10 +8,12 @@ alpha                                   dropped, as every trainer's ``convert("R
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -104,10 +106,11 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
     1/2, 1/4 or 1/8 when that still has at least the resolution of the finest chip.
 
     Raises:
-        ImageError: the file is missing, no image, truncated, of another size than declared, or of an unknown kind.
+        ImageError: the file is missing, no image, truncated, of another size than declared, of an unknown kind, or was
+            written to while it was read.
     """
     try:
-        with _own_limit(), Image.open(whole(path)) as image:
+        with _own_limit(), _steady(path) as file, Image.open(file) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px")
             upright = _transposition(image, declared, exif)
@@ -122,6 +125,21 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
     except Exception as error:  # PIL's readers raise many kinds for a damaged file
         raise ImageError(f"the file cannot be decoded: {error}") from None
     return Source(pixels if upright is None else pixels.transpose(upright), reduction)
+
+
+@contextmanager
+def _steady(path: Path) -> Iterator[IO[bytes]]:
+    """The file for reading; ImageError where somebody has written to it meanwhile (another put in its place is no matter)."""
+    found = whole(path)
+    if not isinstance(found, Path):
+        yield found
+        return
+    with open(found, "rb") as file:
+        before = os.fstat(file.fileno())
+        yield file
+        after = os.fstat(file.fileno())
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise ImageError("the file was written to while it was read")
 
 
 def _transposition(image: Image.Image, declared: tuple[int, int], exif: str) -> Image.Transpose | None:
@@ -150,12 +168,17 @@ def _own_limit() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = guess
 
 
+def reduction_for(finest: float) -> int:
+    """The reduction (1, 2, 4 or 8) at which an image may be decoded for chips whose scales are at most ``finest``."""
+    return next((r for r in (8, 4, 2) if finest * r <= 1), 1)
+
+
 def _draft(image: Image.Image, finest: float) -> int:
     """Ask the JPEG decoder for 1/2, 1/4 or 1/8 where ``finest`` allows; returns the reduction."""
-    if image.format != "JPEG" or finest > 0.5:
+    wanted = reduction_for(finest)
+    if image.format != "JPEG" or wanted == 1:
         return 1
     width, height = image.size
-    wanted = next(r for r in (8, 4, 2, 1) if finest * r <= 1)
     image.draft(None, (max(1, width // wanted), max(1, height // wanted)))
     return next(r for r in (1, 2, 4, 8) if -(-width // r) == image.size[0])
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from chipper.columns import Annotations, Chips, Columns, Images, Ints, Labels
+from chipper.columns import POSITIVE, Annotations, Chips, Columns, Images, Ints, Labels
 from chipper.options import PositiveOptions, RenderOptions
 from chipper.shards import plan_hash, shard_name
 from chipper.workdir import Dataset, Workdir
@@ -19,10 +18,14 @@ from chipper.workdir import Dataset, Workdir
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to be: the chips of one part, kind and variant with ids from ``first`` to ``last``."""
+    """One shard to be: the chips of one part, kind and variant with ids from ``first`` to ``last``.
+
+    Shards of one stripe (of the part) show the same images.
+    """
 
     name: str
     part: int
+    stripe: int
     kind: str
     variant: int
     first: int
@@ -64,35 +67,52 @@ def read_part(workdir: Path, belongs_to: str, part: int, kind: str) -> PartTable
 
 
 def plan_shards(workdir: Workdir, dataset: Dataset, chips_per_shard: int, render: RenderOptions) -> list[ShardPlan]:
-    """Share all chips out to shards of about ``chips_per_shard``, cutting between images and never across parts."""
-    cuts: dict[str, list[ShardPlan]] = {}
-    for kind in workdir.kinds(dataset):
-        for part in range(dataset.parts):
+    """Share all chips out to shards of about ``chips_per_shard``, cutting between images and never across parts.
+
+    The first variant's positives cut the images into stripes; the other chips are cut within them. So shards of positives
+    stay as they are when negatives are mined, and a worker can render all shards of a stripe from one decoding.
+    """
+    found: dict[tuple[str, int], list[ShardPlan]] = {}
+    kinds = workdir.kinds(dataset)
+    for part in range(dataset.parts):
+        stripes = np.array([0])
+        for kind in kinds:
             tables = read_part(workdir.path, dataset.epochs_id, part, kind)
+            position, chip_id = tables.chips.image_position, tables.chips.chip_id
             for variant in range(tables.options.variants):
                 rows = np.flatnonzero(tables.chips.variant == variant)
-                stem = f"{kind}s" if variant == 0 else f"{kind}s-v{variant}"
-                for first, last in _cut(tables.chips.image_id[rows], chips_per_shard):
-                    ids = tables.chips.chip_id[rows[first:last]]
-                    hash_ = _content_hash(tables, rows[first:last], render)
-                    plan = ShardPlan(stem, part, kind, variant, int(ids[0]), int(ids[-1]), ids.size, hash_)
-                    cuts.setdefault(stem, []).append(plan)
-    return [
-        ShardPlan(**{**vars(plan), "name": shard_name(stem, number, len(plans))})
-        for stem, plans in cuts.items()
-        for number, plan in enumerate(plans)
-    ]
+                if kind == POSITIVE and variant == 0:
+                    stripes = _starts(position[rows], chips_per_shard)
+                for stripe, inside in enumerate(_split(rows, position, stripes)):
+                    for mine in _split(inside, position, _starts(position[inside], chips_per_shard)):
+                        if mine.size:
+                            first, last = int(chip_id[mine[0]]), int(chip_id[mine[-1]])
+                            hash_ = _content_hash(tables, mine, render)
+                            plan = ShardPlan("", part, stripe, kind, variant, first, last, mine.size, hash_)
+                            found.setdefault((kind, variant), []).append(plan)
+    named = []
+    for kind in kinds:
+        for variant in range(dataset.positive_options.variants):
+            plans = found.get((kind, variant), [])
+            stem = f"{kind}s" if variant == 0 else f"{kind}s-v{variant}"
+            named += [replace(plan, name=shard_name(stem, k, len(plans))) for k, plan in enumerate(plans)]
+    return named
 
 
-def _cut(image_of_chip: Ints, most: int) -> Iterator[tuple[int, int]]:
-    """Row ranges of whole images with at least ``most`` chips each, but for the last."""
-    first = 0
-    for start in np.flatnonzero(image_of_chip[1:] != image_of_chip[:-1]) + 1:
-        if start - first >= most:
-            yield first, int(start)
-            first = int(start)
-    if image_of_chip.size:
-        yield first, image_of_chip.size
+def _starts(position: Ints, most: int) -> Ints:
+    """Image positions at which to begin shards with about the same number of chips each, and not many more than ``most``.
+
+    ``position`` is that of each chip's image, ascending; an image is never cut in two.
+    """
+    if not position.size:
+        return np.array([0])
+    number = -(-position.size // most)
+    return np.unique(position[np.arange(number) * position.size // number])
+
+
+def _split(rows: Ints, position: Ints, starts: Ints) -> list[Ints]:
+    """``rows`` cut where the position of their image reaches each of ``starts`` but the first."""
+    return np.split(rows, np.searchsorted(position[rows], starts[1:]))
 
 
 def _content_hash(tables: PartTables, rows: Ints, render: RenderOptions) -> str:

@@ -10,7 +10,8 @@ import hashlib
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,10 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from chipper.errors import ShardError
-from chipper.files import atomic, write_json, write_table
+from chipper.files import atomic, remove, write_json, write_table
 from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
 
 _BLOCK = tarfile.BLOCKSIZE
+_Row = tuple[str, int, int, int, int, int, int]  # of the index
 _SHARD_FILE = re.compile(
     r"(positives|negatives|epoch-\d{3,})(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)"
 )
@@ -98,62 +100,65 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
     return receipt if whole and receipt.name == name else None
 
 
-def write_shard(
-    folder: Path,
-    name: str,
-    kind: str,
-    samples: Iterable[Sample],
-    plan_hash: str,
-    faults: list[ImageFault],
-    expected: int,
-) -> Receipt:
-    """Write one shard.
+class ShardWriter:
+    """A shard in the making, see `open_shard`."""
 
-    ``faults`` is read after the samples have been consumed, so that their maker can add to it. ``expected`` is the number
-    of chips in the plan: samples and the chips of faults must add up to it.
+    def __init__(self, file: IO[bytes]) -> None:
+        self.faults: list[ImageFault] = []  # images of its plan that could not be rendered
+        self.receipt: Receipt | None = None  # once it is whole
+        self._file, self._rows = _Hashed(file), list[_Row]()
 
-    Raises:
-        ShardError: samples are missing or there twice; nothing is committed.
-        StorageError: the shard cannot be written.
-    """
-    receipt_path(folder, name).unlink(missing_ok=True)  # from here on the old shard, if any, is not whole
-    rows: list[tuple[str, int, int, int, int, int, int]] = []
-    with atomic(tar_path(folder, name)) as file:
-        hashed = _Hashed(file)
-        rows.extend(_write_tar(hashed, samples))
-        lost = sum(fault.chips for fault in faults)
-        if len(rows) + lost != expected or len({row[0] for row in rows}) != len(rows):
-            raise ShardError(f"shard {name} has {len(rows)} samples and {lost} lost chips for a plan of {expected}")
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(SHARD_INDEX.columns)
-    schema = SHARD_INDEX.arrow_schema(plan_hash)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-    write_table(index_path(folder, name), pa.Table.from_arrays(arrays, schema=schema))
-    receipt = Receipt(
-        FORMAT_VERSION, name, kind, len(rows), hashed.size, hashed.sha256.hexdigest(), plan_hash, list(faults)
-    )
-    write_json(receipt_path(folder, name), receipt)
-    return receipt
+    def add(self, sample: Sample) -> None:
+        """Write one sample as webdataset's TarWriter does, byte for byte.
 
-
-def _write_tar(file: _Hashed, samples: Iterable[Sample]) -> Iterator[tuple[str, int, int, int, int, int, int]]:
-    """Write the samples as webdataset's TarWriter does, byte for byte, and yield the rows of the index.
-
-    (A test holds the two against each other. TarWriter itself is left alone because importing webdataset imports torch,
-    where that is installed: seconds and hundreds of MB in every rendering process.)
-    """
-    position = 0
-    for sample in samples:
+        (A test holds the two against each other. TarWriter itself is left alone because importing webdataset imports
+        torch, where that is installed: seconds and hundreds of MB in every rendering process.)
+        """
         starts = []
         for extension, data in (("jpg", sample.jpeg), ("json", sample.record)):
             member = tarfile.TarInfo(f"{sample.key}.{extension}")
             member.size, member.mode = len(data), 0o444
             header = member.tobuf(tarfile.USTAR_FORMAT)
-            starts.append(position + len(header))
-            position += file.write(b"".join((header, data, bytes(-len(data) % _BLOCK))))
+            starts.append(self._file.size + len(header))
+            self._file.write(b"".join((header, data, bytes(-len(data) % _BLOCK))))
         crc = zlib.crc32(sample.record, zlib.crc32(sample.jpeg))
-        yield sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc
-    end = 2 * _BLOCK
-    file.write(bytes(end + -(position + end) % tarfile.RECORDSIZE))
+        self._rows.append((sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc))
+
+    def _end(self, name: str, expected: int) -> None:
+        lost = sum(fault.chips for fault in self.faults)
+        samples = len(self._rows)
+        if samples + lost != expected or len({row[0] for row in self._rows}) != samples:
+            raise ShardError(f"shard {name} has {samples} samples and {lost} lost chips for a plan of {expected}")
+        end = 2 * _BLOCK
+        self._file.write(bytes(end + -(self._file.size + end) % tarfile.RECORDSIZE))
+
+    def _commit(self, folder: Path, name: str, kind: str, plan_hash: str) -> None:
+        columns = list(zip(*self._rows, strict=True)) if self._rows else [()] * len(SHARD_INDEX.columns)
+        schema = SHARD_INDEX.arrow_schema(plan_hash)
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+        write_table(index_path(folder, name), pa.Table.from_arrays(arrays, schema=schema))
+        size, sha256 = self._file.size, self._file.sha256.hexdigest()
+        receipt = Receipt(FORMAT_VERSION, name, kind, len(self._rows), size, sha256, plan_hash, self.faults)
+        write_json(receipt_path(folder, name), receipt)
+        self.receipt = receipt
+
+
+@contextmanager
+def open_shard(folder: Path, name: str, kind: str, plan_hash: str, expected: int) -> Iterator[ShardWriter]:
+    """Open one shard for writing; it is committed when the block ends well, and leaves nothing when it does not.
+
+    ``expected`` is the number of chips in the plan: samples and the chips of faults must add up to it.
+
+    Raises:
+        ShardError: samples are missing or there twice; nothing is committed.
+        StorageError: the shard cannot be written.
+    """
+    remove(receipt_path(folder, name))  # from here on the old shard, if any, is not whole
+    with atomic(tar_path(folder, name)) as file:
+        shard = ShardWriter(file)
+        yield shard
+        shard._end(name, expected)
+    shard._commit(folder, name, kind, plan_hash)
 
 
 class _Hashed:
@@ -162,10 +167,10 @@ class _Hashed:
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.sha256, self.size = file, hashlib.sha256(), 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> None:
         self.sha256.update(data)
         self.size += len(data)
-        return self._file.write(data)
+        self._file.write(data)
 
 
 def plan_hash(*columns: np.ndarray | bytes) -> str:

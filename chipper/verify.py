@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from chipper.errors import ChipperError
-from chipper.files import read_table
+from chipper.errors import ChipperError, StorageError
+from chipper.files import read_table, remove
 from chipper.locations import fresh
 from chipper.pool import read_shard_set
 from chipper.progress import Monitor
@@ -47,8 +47,11 @@ def verify_shards(folder: Path, deep: bool, workers: Workers, monitor: Monitor) 
         tasks = [(folder, name, found.chip_size, deep) for name in found.shards]
         for name, fault in workers.processes(_check, tasks):
             if fault is not None:
+                try:
+                    remove(receipt_path(folder, name))
+                except StorageError:
+                    fault += "; nothing can be removed there, so delete the shard yourself before exporting again"
                 faults.append(f"{tar_path(folder, name)}: {fault}")
-                receipt_path(folder, name).unlink(missing_ok=True)
             advance(1)
     wanted = {tar_path(folder, name) for name in found.shards}
     faults += [

@@ -136,7 +136,7 @@ def test_a_worker_killed_in_every_stage_changes_no_byte(
     whole_run(tmp_path / "one", drawn.coco, drawn.images, drawn.proposals, Workers(1))
     monkeypatch.setattr(Cluster, "_results", with_kills)
     whole_run(tmp_path / "dask", drawn.coco, drawn.images, drawn.proposals, Cluster(1, address, tmp_path))
-    stages = {"build_mine_part", "build_write_epoch", "mine_mine_part", "exportrender_shard"}
+    stages = {"build_mine_part", "build_write_epoch", "mine_mine_part", "stripesrender_stripe"}
     assert {path.name for path in tmp_path.glob("chipper.*")} == {f"chipper.{stage}" for stage in stages}
     assert hashes(tmp_path / "dask") == hashes(tmp_path / "one")
 

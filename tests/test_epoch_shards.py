@@ -73,13 +73,13 @@ def test_same_bytes_for_any_jobs_and_nothing_is_copied_twice(
     run(workdir, 2)
     assert hashes(workdir.path) == before
     copied = []
-    write = chipper.epoch_shards.write_shard
+    write = chipper.epoch_shards.open_shard
 
     def counted(folder: Path, name: str, *rest: Any) -> Any:
         copied.append(name)
         return write(folder, name, *rest)
 
-    monkeypatch.setattr(chipper.epoch_shards, "write_shard", counted)
+    monkeypatch.setattr(chipper.epoch_shards, "open_shard", counted)
     tar = next(epoch_folder(workdir.shards, 2).glob("*-00001-of-*.tar"))
     tar.write_bytes(tar.read_bytes()[:-512])
     run(workdir)

@@ -17,15 +17,17 @@ import pytest
 from PIL import Image
 
 import chipper.build
-import chipper.export
+import chipper.stripes
 from chipper.columns import NEGATIVE, POSITIVE
 from chipper.errors import ChipperError, ImageDirectoryError, ImageError, StorageError, WorkdirError
 from chipper.export import Exported
 from chipper.lock import locked
-from chipper.options import RenderOptions
+from chipper.options import ExportOptions, RenderOptions
 from chipper.render import PADDING
+from chipper.shard_plan import plan_shards
 from chipper.shards import index_path, read_receipt, receipt_path, tar_path
-from chipper.workdir import Workdir
+from chipper.stripes import render_stripe
+from chipper.workdir import CHIPS, Workdir
 
 Build = Callable[..., Workdir]
 Export = Callable[..., Exported]
@@ -219,7 +221,7 @@ class Crash(Exception):
 def test_resume_after_a_crash(
     workdir: Workdir, export: Export, monkeypatch: pytest.MonkeyPatch, hashes: Callable[..., Any]
 ) -> None:
-    render, calls = chipper.export.render_chip, 0
+    render, calls = chipper.stripes.render_chip, 0
 
     def crash(*arguments: Any) -> Any:
         nonlocal calls
@@ -229,7 +231,7 @@ def test_resume_after_a_crash(
         return render(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(chipper.export, "render_chip", crash)
+        patch.setattr(chipper.stripes, "render_chip", crash)
         with pytest.raises(Crash):
             export(workdir)
     done = times(workdir.shards, "*.done.json")
@@ -248,20 +250,21 @@ def test_resume_after_a_crash(
 SLOW_EXPORT = """
 import sys, time
 from pathlib import Path
-import chipper.export
+import chipper.stripes
+from chipper.export import export_shards
 from chipper.options import ExportOptions
 from chipper.progress import Monitor
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
-render = chipper.export.render_chip
+render = chipper.stripes.render_chip
 
 def slowly(*arguments):
     time.sleep(0.1)
     return render(*arguments)
 
-chipper.export.render_chip = slowly
-chipper.export.export_shards(Workdir(Path(sys.argv[1])), ExportOptions(chips_per_shard=4), None, Workers(1), Monitor())
+chipper.stripes.render_chip = slowly
+export_shards(Workdir(Path(sys.argv[1])), ExportOptions(chips_per_shard=4), None, Workers(1), Monitor())
 """
 
 
@@ -342,7 +345,7 @@ def test_while_shards_are_missing_the_set_is_not_declared_whole(
     def crash(*_: Any) -> None:
         raise Crash
 
-    monkeypatch.setattr(chipper.export, "render_chip", crash)
+    monkeypatch.setattr(chipper.stripes, "render_chip", crash)
     with pytest.raises(Crash):
         export(workdir)
     assert not (workdir.shards / "dataset.json").exists()
@@ -463,7 +466,7 @@ def test_too_many_errors_stay_too_many(own_drawn: Any, workdir: Workdir, export:
 
 
 def test_too_many_in_a_row(own_drawn: Any, workdir: Workdir, export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chipper.export, "IN_A_ROW", 3)
+    monkeypatch.setattr(chipper.stripes, "IN_A_ROW", 3)
     for name in own_drawn.names[1:4]:
         (own_drawn.images / name).unlink()
     with pytest.raises(ImageError, match="3 images could not be rendered"):
@@ -576,3 +579,59 @@ def test_after_nothing_could_be_rendered_the_same_command_renders_all(
     for name, data in good.items():
         (own_drawn.images / name).write_bytes(data)
     assert export(workdir).faults == []
+
+
+# --- one decode an image ---
+
+
+def test_an_image_is_decoded_once_for_all_its_shards(
+    own_drawn: Any, tmp_path: Path, build: Build, mine: Any, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workdir = build(own_drawn.coco, tmp_path / "chips", image_dir=own_drawn.images, variants=3)
+    mine(workdir, own_drawn.proposals, **EASY)
+    opened, seen = chipper.stripes.open_source, Counter[str]()
+
+    def counted(path: Path, *rest: Any) -> Any:
+        seen[path.name] += 1
+        return opened(path, *rest)
+
+    monkeypatch.setattr(chipper.stripes, "open_source", counted)
+    done = export(workdir, chips_per_shard=1000)
+    stems = {f"{kind}{variant}" for kind in ("positives", "negatives") for variant in ("", "-v1", "-v2")}
+    assert {receipt.name for receipt in done.receipts} == {f"{stem}-00000-of-00001" for stem in stems}
+    assert set(seen) == set(own_drawn.names)
+    assert set(seen.values()) == {1}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_chips_are_the_same_whatever_else_is_rendered_beside_them(
+    tmp_path: Path, write_coco: Any, build: Build, export: Export, kind: str
+) -> None:
+    """One variant's chips are coarse, and may be cut from a reduced decoding, when the other's are not."""
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (75, 100, 3), dtype=np.uint8))
+    small.resize((1600, 1200), Image.Resampling.BILINEAR).save(tmp_path / "a.img", kind)
+    coco = write_coco(
+        tmp_path,
+        images=[{"id": 1, "file_name": "a.img", "width": 1600, "height": 1200}],
+        annotations=[
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [100, 100, 900, 700]},
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [800, 300, 40, 40]},
+        ],
+        categories=[{"id": 1, "name": "x"}],
+    )
+    workdir = build(coco, tmp_path / "chips", scales="512,1", valid_ranges="500:,:100", variants=2, image_dir=tmp_path)
+    dataset = workdir.dataset()
+    chips = workdir.chips(dataset, 0, POSITIVE)
+    coarse = (chips.variant == 0) & (chips.scale < 0.5) | (chips.variant == 1)
+    assert 0 < coarse.sum() < len(chips)
+    workdir.write_part(CHIPS, 0, chips[coarse], dataset.epochs_id, POSITIVE)
+    export(workdir)
+    together = {name: tar_path(workdir.shards, name).read_bytes() for name in shard_set(workdir)["shards"]}
+    assert len(together) == 2
+    for name, data in together.items():
+        shutil.rmtree(workdir.shards)
+        for plan in plan_shards(workdir, dataset, 1000, RenderOptions()):
+            if plan.name == name:
+                render_stripe(workdir.path, workdir.shards, dataset.epochs_id, tmp_path, [plan], ExportOptions())
+        assert tar_path(workdir.shards, name).read_bytes() == data

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from joblib.externals.loky import get_reusable_executor
 
 from chipper.chip_sets import export_coco
 from chipper.cli.main import main
@@ -55,6 +56,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         ("AWS_ENDPOINT_URL", server),
     ):
         monkeypatch.setenv(name, value)
+    get_reusable_executor().shutdown(wait=True)  # joblib's workers of tests before know nothing of them
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     boto3.client("s3", endpoint_url=server).create_bucket(Bucket=name)
     return f"s3://{name}"

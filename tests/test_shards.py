@@ -28,12 +28,12 @@ from chipper.shards import (
     ImageFault,
     Sample,
     index_path,
+    open_shard,
     plan_hash,
     read_receipt,
     receipt_path,
     shard_name,
     tar_path,
-    write_shard,
 )
 from chipper.workdir import Dataset, Source, Workdir
 
@@ -49,8 +49,15 @@ def samples_of(sizes: Sizes) -> list[Sample]:
 
 
 def written(folder: Path, samples: list[Sample], name: str = "positives-00000-of-00001", **changes: Any) -> Any:
-    options = {"faults": [], "expected": len(samples), "plan_hash": "abc", **changes}
-    return write_shard(folder, name, "positive", iter(samples), **options)
+    return write(folder, name, iter(samples), **{"expected": len(samples), **changes})
+
+
+def write(folder: Path, name: str, samples: Iterator[Sample], expected: int, faults: Any = ()) -> Any:
+    with open_shard(folder, name, "positive", "abc", expected) as shard:
+        shard.faults += faults
+        for sample in samples:
+            shard.add(sample)
+    return shard.receipt
 
 
 def webdataset_tar(samples: list[Sample]) -> bytes:
@@ -172,7 +179,7 @@ def test_a_crash_leaves_nothing_that_looks_whole(tmp_path: Path, after: int, bef
     if before:
         written(tmp_path, samples[:3])
     with pytest.raises(Crash):
-        write_shard(tmp_path, name, "positive", crashing(samples, after), "abc", [], 5)
+        write(tmp_path, name, crashing(samples, after), 5)
     assert read_receipt(tmp_path, name) is None
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
 
