@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.timing import COCO128
 
-ALL = ("cover", "placement", "coco_scale", "negatives", "growth", "export", "reading", "kills")
+ALL = ("cover", "placement", "coco_scale", "negatives", "growth", "export", "mosaics", "reading", "kills")
 
 
 def main() -> None:

@@ -190,5 +190,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first")
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("RGBA")
+    if image.mode == "RGB":
+        image.load()  # the pixels outlive the file; convert would copy them
+        return image
     image.info.pop("transparency", None)  # alpha is dropped, so nothing needs to be said of it
-    return image.convert("RGB")  # a copy, also of an RGB image, so that the file can be closed
+    return image.convert("RGB")
