@@ -11,14 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128
-from chipper.build import build_positives
 from chipper.errors import ShardError
-from chipper.mine import mine_workdir
-from chipper.options import NegativeOptions, PositiveOptions
 from chipper.progress import Monitor
 from chipper.verify import verify_shards
-from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 KILLS = 100
@@ -45,11 +42,7 @@ def complete(folder: Path) -> bool:
 def main() -> None:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        workdir = Workdir(Path(folder) / "chips")
-        build_positives(
-            COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor()
-        )
-        mine_workdir(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+        workdir = coco128_chips(Path(folder))
         started = time.perf_counter()
         assert export(workdir.path).wait() == 0
         longest = time.perf_counter() - started

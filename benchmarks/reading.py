@@ -11,17 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128, best_of
-from chipper.build import build_positives
-from chipper.detection.loader import decode_chip
+from chipper.detection.loader import ChipLoader, LoaderOptions, decode_chip
 from chipper.epoch_shards import export_epochs
 from chipper.export import export_shards
-from chipper.mine import mine_workdir
-from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
+from chipper.options import ExportOptions
 from chipper.pool import Pool
 from chipper.progress import Monitor
 from chipper.verify import verify_shards
-from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 
@@ -30,11 +28,7 @@ def main() -> None:
     import webdataset
 
     with tempfile.TemporaryDirectory() as folder:
-        workdir = Workdir(Path(folder) / "chips")
-        build_positives(
-            COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor()
-        )
-        mine_workdir(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+        workdir = coco128_chips(Path(folder))
         export_shards(workdir, ExportOptions(), COCO128 / "images", Workers(), Monitor())
         pool = Pool(workdir.shards)
         rows = np.random.default_rng(0).permutation(len(pool)).tolist()
@@ -56,11 +50,28 @@ def main() -> None:
         verify_shards(workdir.shards, False, Workers(1), Monitor())
         verified = time.perf_counter() - started
         receipts = export_epochs(workdir, 1000, Workers(), Monitor())
+
+        def batches(workers: int, stream: bool) -> float:
+            """Samples a second of the first epoch's batches, once the workers are under way."""
+            loader = ChipLoader(workdir, workdir.shards, LoaderOptions(16, workers, stream=stream))
+            best = 0.0
+            for _ in range(3):
+                found = iter(loader(0))
+                for _ in range(4 * workers):  # what the workers have made by the time that they have all started
+                    next(found)
+                started, samples = time.perf_counter(), sum(len(batch.chip_ids) for batch in found)
+                best = max(best, samples / (time.perf_counter() - started))
+            return best
+
+        rates = {(workers, stream): batches(workers, stream) for stream in (False, True) for workers in (1, 2)}
     n, size = len(pool), pool.set.bytes
     print("| one core | samples a second | compared with | ratio |\n|---|---|---|---|")
     theirs = f"webdataset in order: {n / stream:,.0f}"
     print(f"| raw, by offset, in random order | {n / offset:,.0f} | {theirs} | {stream / offset:.1f} x |")
     print(f"| decoded with labels | {n / decoded:,.0f} | bare decoding: {n / limit:,.0f} | {limit / decoded:.0%} |")
+    for stream, name in ((False, "the pool by offset"), (True, "an epoch's shards by webdataset")):
+        one, two = rates[1, stream], rates[2, stream]
+        print(f"| batches of 16 from {name}, two workers | {two:,.0f} | one worker: {one:,.0f} | {two / one:.2f} x |")
     print(f"\nverify without --deep: {size / verified / 1e9:.2f} GB/s on one core (from the page cache).")
     more = sum(receipt.bytes for receipt in receipts)
     print(f"pool: {size / 1e6:.1f} MB for all {n} chips; seven epochs in their own shards: {more / 1e6:.1f} MB more.")

@@ -74,6 +74,11 @@ class Pool:
         found: npt.NDArray[np.uint32] = self._crc[rows]
         return found
 
+    def in_file_order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """All rows in the order in which the shards hold them, and the number of the shard of each."""
+        rows: npt.NDArray[np.int64] = np.lexsort((self._image[0], self._shard))
+        return rows, self._shard[rows]
+
     def distinct(self) -> npt.NDArray[np.int64]:
         """Rows of different windows: variants may have chosen the same one."""
         return np.sort(np.unique(self._key.to_numpy().astype(str), return_index=True)[1])

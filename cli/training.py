@@ -60,6 +60,7 @@ _LOG_SECONDS = 5.0
 @click.option(
     "--workers", type=int, default=None, help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]"
 )
+@click.option("--stream", is_flag=True, help="Read the epochs' own shards (--layout epochs) from start to end.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, flips and samples.")
 @device_option

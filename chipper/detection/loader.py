@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -26,9 +26,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from chipper.detection.batch import Batch
+from chipper.epoch_shards import epoch_folder
 from chipper.errors import ShardError, TrainingError
 from chipper.pool import RERUN, Pool
 from chipper.workdir import Workdir
+
+if TYPE_CHECKING:
+    from chipper.detection.streaming import EpochStream
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +59,7 @@ class ChipDataset(Dataset[Chip]):
     def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], categories: list[int]) -> None:
         self._pool, self._rows = pool, rows
         self._label = {category: k + 1 for k, category in enumerate(categories)}
-        self._damaged: set[int] = set()  # rows seen by this process
+        self._damages = Damages(rows.size)
 
     def __len__(self) -> int:
         return self._rows.size
@@ -66,12 +70,24 @@ class ChipDataset(Dataset[Chip]):
             try:
                 return decode_chip(*self._pool.read(row), self._label)
             except ShardError as error:
-                if row not in self._damaged:
-                    log.warning("%s; the next chip of the epoch stands in for it", error)
-                    self._damaged.add(row)
-                if len(self._damaged) > min(MOST_DAMAGED, len(self) - 1):
-                    raise
+                self._damages.note(row, error)
                 position += 1
+
+
+class Damages:
+    """The damaged samples that one process has met, each logged once."""
+
+    def __init__(self, chips: int) -> None:
+        self._met: set[int] = set()
+        self._most = min(MOST_DAMAGED, chips - 1)
+
+    def note(self, number: int, error: ShardError) -> None:
+        """Log the sample of that number; ``error`` is raised when there are too many."""
+        if number not in self._met:
+            log.warning("%s; the next chip of the epoch stands in for it", error)
+            self._met.add(number)
+        if len(self._met) > self._most:
+            raise error
 
 
 def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int]) -> Chip:
@@ -126,6 +142,9 @@ class LoaderOptions:
     rank: int = 0
     world: int = 1
     pin: bool = False
+    stream: bool = (
+        False  # read the epochs' own shards (layout ``epochs``) from start to end, and not the pool by offset
+    )
 
 
 class ChipLoader:
@@ -144,10 +163,33 @@ class ChipLoader:
         self.category_ids = [category.id for category in self._dataset.categories]
         self._epochs: dict[int, npt.NDArray[np.int64]] = {}
 
-    def __call__(self, epoch: int, start_position: int = 0) -> _EpochBatches:
+        if options.stream:
+            for epoch in range(self._dataset.positive_options.epochs):
+                self._stream(epoch, [])  # so that what is missing is named before training starts, not after an hour
+
+    def __call__(self, epoch: int, start_position: int = 0) -> Batches:
         """The batches of ``epoch`` from ``start_position`` on, in chips that all processes together have used."""
-        rows = self._rows(epoch % self._dataset.positive_options.epochs)
-        return _EpochBatches(ChipDataset(self.pool, rows, self.category_ids), start_position, self._options)
+        own, options = epoch % self._dataset.positive_options.epochs, self._options
+        rows = self._rows(own)
+        batches = list(rank_batches(rows.size, start_position, options.batch_size, options.rank, options.world))
+        if options.stream:
+            return Batches(self._stream(own, batches), None, len(batches), options)
+        return Batches(ChipDataset(self.pool, rows, self.category_ids), batches, len(batches), options)
+
+    def _stream(self, epoch: int, batches: list[list[int]]) -> EpochStream:
+        """The epoch's own shards; ShardError where they are not whole or of another list."""
+        from chipper.detection.streaming import EpochStream
+
+        folder = epoch_folder(self.pool.folder, epoch)
+        cure = "run `chipper export-shards --layout epochs`"
+        try:
+            pool = Pool(folder)
+        except ShardError as error:
+            raise ShardError(f"{error}; for --stream, {cure}") from None
+        stream = EpochStream(pool, batches, self.category_ids)
+        if not np.array_equal(stream.chip_id, self.pool.chip_id[self._rows(epoch)]):
+            raise ShardError(f"the shards in {folder} are not those of epoch {epoch}; {cure}")
+        return stream
 
     def _rows(self, epoch: int) -> npt.NDArray[np.int64]:
         """Rows of the pool in the order of the epoch; chips that were lost with their image are left out."""
@@ -163,24 +205,26 @@ class ChipLoader:
         return self._epochs[epoch]
 
 
-class _EpochBatches:
-    """One epoch's batches for one process."""
+class Batches:
+    """One epoch's batches for one process: of a dataset of chips, or of one that makes them itself."""
 
-    def __init__(self, dataset: ChipDataset, start: int, options: LoaderOptions) -> None:
-        self._dataset, self._options = dataset, options
-        self._batches = list(rank_batches(len(dataset), start, options.batch_size, options.rank, options.world))
+    def __init__(
+        self, dataset: Dataset[Any], positions: list[list[int]] | None, number: int, options: LoaderOptions
+    ) -> None:
+        self._dataset, self._positions, self._number, self._options = dataset, positions, number, options
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return self._number
 
     def __iter__(self) -> Iterator[Batch]:
         options = self._options
+        chosen = {"batch_size": None} if self._positions is None else {"batch_sampler": self._positions}
         return iter(
             DataLoader(
                 self._dataset,
-                batch_sampler=self._batches,
+                **chosen,
                 num_workers=options.workers,
-                collate_fn=collate,
+                collate_fn=None if self._positions is None else collate,
                 pin_memory=options.pin,
                 prefetch_factor=4 if options.workers else None,
             )

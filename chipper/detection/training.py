@@ -59,6 +59,7 @@ class TrainRequest:
     device: str = "auto"
     workers: int | None = None  # None: 2 beside a GPU, none on a CPU, whose cores the network needs
     resume: bool = False
+    stream: bool = False  # read the layout ``epochs``
 
 
 def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
@@ -78,7 +79,7 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
         on_gpu = device.type == "cuda"
         workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
         loader = ChipLoader(
-            workdir, request.shards, LoaderOptions(request.batch_size, workers, rank, world, pin=on_gpu)
+            workdir, request.shards, LoaderOptions(request.batch_size, workers, rank, world, on_gpu, request.stream)
         )
         model = build_model(
             request.model,

@@ -17,6 +17,7 @@ from chipper.build import build_positives
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
 from chipper.demo_data import DemoOptions, draw_demo
 from chipper.detection.loader import MOST_DAMAGED, ChipLoader, LoaderOptions, rank_batches
+from chipper.epoch_shards import epoch_folder, export_epochs
 from chipper.errors import ShardError
 from chipper.export import export_shards
 from chipper.mine import mine_workdir
@@ -37,7 +38,14 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Workdir:
     options = PositiveOptions.parse("256,0.833,2", chip_size=256)
     build_positives(folder / "train" / "coco.json", workdir, options, None, False, ONE, Monitor())
     export_shards(workdir, ExportOptions(chips_per_shard=20), None, ONE, Monitor())
+    export_epochs(workdir, 9, ONE, Monitor())
     return workdir
+
+
+@pytest.fixture(params=[False, True], ids=["pool", "stream"])
+def stream(request: pytest.FixtureRequest) -> bool:
+    """Whether the pool is read by offset, or the epoch's own shards from start to end."""
+    return bool(request.param)
 
 
 def ids(loader: ChipLoader, epoch: int = 0, start: int = 0) -> list[int]:
@@ -51,25 +59,58 @@ def test_chips_come_in_the_order_of_the_epoch(workdir: Workdir) -> None:
     assert found[len(expected) :] == expected[: len(found) - len(expected)]  # the last batch is filled from the start
 
 
-def test_workers_do_not_change_the_order(workdir: Workdir) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_the_order(workdir: Workdir, stream: bool, workers: int) -> None:
     alone = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)))
-    helped = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=2)))
+    helped = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers, stream=stream)))
     assert helped == alone
 
 
-def test_a_start_in_the_middle_goes_on_where_it_was(workdir: Workdir) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))
-    assert ids(loader, start=12) == ids(loader)[12:]
-
-
-def test_processes_share_each_global_batch(workdir: Workdir) -> None:
+def test_a_start_in_the_middle_goes_on_where_it_was_with_other_workers_and_processes(
+    workdir: Workdir, stream: bool
+) -> None:
     whole = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)))
-    shares = [
-        ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=2, rank=rank, world=2))) for rank in range(2)
-    ]
-    assert len(shares[0]) == len(shares[1])
-    joined = [chip for k in range(0, len(shares[0]), 2) for share in shares for chip in share[k : k + 2]]
-    assert joined == whole
+    for size, world, workers in ((4, 1, 2), (2, 2, 0), (1, 4, 2)):
+        shares = [
+            ids(ChipLoader(workdir, workdir.shards, LoaderOptions(size, workers, rank, world, stream=stream)), start=12)
+            for rank in range(world)
+        ]
+        assert len({len(share) for share in shares}) == 1
+        joined = [chip for k in range(0, len(shares[0]), size) for share in shares for chip in share[k : k + size]]
+        assert joined == whole[12:]
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_a_stream_is_the_same_as_the_pool(workdir: Workdir, epoch: int) -> None:
+    by_offset = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))(epoch)
+    streamed = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, stream=True))(epoch)
+    assert len(by_offset) == len(streamed) == len(list(streamed)) > 3
+    for one, other in zip(by_offset, streamed, strict=True):
+        for name, values in vars(one).items():
+            assert values.equal(getattr(other, name)), name
+
+
+@contextmanager
+def renamed(path: Path, other: Path) -> Iterator[None]:
+    path.rename(other)
+    try:
+        yield
+    finally:
+        other.rename(path)
+
+
+def test_a_stream_wants_the_shards_of_its_epochs(workdir: Workdir) -> None:
+    first, last, hidden = (epoch_folder(workdir.shards, epoch) for epoch in (0, 6, 99))
+    with renamed(last, hidden), pytest.raises(ShardError, match="run `chipper export-shards --layout epochs`"):
+        ChipLoader(workdir, workdir.shards, LoaderOptions(stream=True))
+    with (
+        renamed(last, hidden),
+        renamed(first, last),
+        renamed(hidden, first),
+        pytest.raises(ShardError, match="not those of epoch 0; run `chipper export-shards --layout epochs`"),
+    ):
+        ChipLoader(workdir, workdir.shards, LoaderOptions(stream=True))
+    ChipLoader(workdir, workdir.shards, LoaderOptions(stream=True))
 
 
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 4), st.integers(0, 12))
@@ -100,11 +141,12 @@ def test_boxes_are_those_of_the_manifest(workdir: Workdir) -> None:
 
 
 @contextmanager
-def damaged(workdir: Workdir, chips: list[int]) -> Iterator[None]:
-    """One byte of each chip's JPEG is another in the block."""
-    pool = Pool(workdir.shards)
+def damaged(workdir: Workdir, chips: list[int], stream: bool = False) -> Iterator[None]:
+    """One byte of each chip's JPEG is another in the block, in the pool or in the first epoch's own shards."""
+    folder = epoch_folder(workdir.shards, 0) if stream else workdir.shards
+    pool = Pool(folder)
     jpegs = [pool.read(int(row))[0] for row in pool.rows(np.array(chips))]
-    whole = {path: path.read_bytes() for path in workdir.shards.glob("*.tar")}
+    whole = {path: path.read_bytes() for path in folder.glob("*.tar")}
     for path, data in whole.items():
         changed = bytearray(data)
         for jpeg in jpegs:
@@ -120,11 +162,11 @@ def damaged(workdir: Workdir, chips: list[int]) -> Iterator[None]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_sample_is_named_and_the_next_stands_in_for_it(
-    workdir: Workdir, caplog: pytest.LogCaptureFixture, workers: int
+    workdir: Workdir, caplog: pytest.LogCaptureFixture, workers: int, stream: bool
 ) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers))
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers, stream=stream))
     before = ids(loader)
-    with damaged(workdir, [before[2], before[5], before[6]]):
+    with damaged(workdir, [before[2], before[5], before[6]], stream):
         found = ids(loader)
     stands_in = {before[2]: before[3], before[5]: before[7], before[6]: before[7]}
     assert found == [stands_in.get(chip, chip) for chip in before]
@@ -133,9 +175,25 @@ def test_a_damaged_sample_is_named_and_the_next_stands_in_for_it(
         assert f"chip {before[2]} is damaged" in caplog.text
 
 
-def test_many_damaged_samples_end_the_run(workdir: Workdir) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))
-    with damaged(workdir, ids(loader)[: MOST_DAMAGED + 1]), pytest.raises(ShardError, match="is damaged"):
+def test_the_end_of_a_tar_that_was_cut_while_it_was_streamed(workdir: Workdir) -> None:
+    """Its two last chips, and the one before, which webdataset hands out once the next has begun: one stands in for all."""
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, stream=True))
+    batches, before = loader(0), ids(loader)
+    path = min(epoch_folder(workdir.shards, 0).glob("*.tar"))
+    whole = path.read_bytes()
+    places = Pool(epoch_folder(workdir.shards, 0))
+    jpeg = places.read(int(places.rows(np.array([before[7]]))[0]))[0]
+    path.write_bytes(whole[: whole.index(jpeg) + len(jpeg) // 2])
+    try:
+        found = [int(chip) for batch in batches for chip in batch.chip_ids]
+    finally:
+        path.write_bytes(whole)
+    assert found == [before[9] if chip in before[6:9] else chip for chip in before]
+
+
+def test_many_damaged_samples_end_the_run(workdir: Workdir, stream: bool) -> None:
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, stream=stream))
+    with damaged(workdir, ids(loader)[: MOST_DAMAGED + 1], stream), pytest.raises(ShardError, match="is damaged"):
         ids(loader)
 
 

@@ -1,0 +1,110 @@
+"""Batches from the layout ``epochs``: an epoch's tars read by webdataset from start to end.
+
+The order, the batches and the rule for damaged samples are those of `chipper.detection.loader`. Every process reads the tars
+that hold its batches and decodes only its own chips; with many of them the pool, read by offset, moves fewer bytes.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import IterableDataset, get_worker_info
+
+from chipper.detection.batch import Batch
+from chipper.detection.loader import Chip, Damages, collate, decode_chip
+from chipper.errors import ShardError
+from chipper.locations import fresh
+from chipper.pool import RERUN, Pool
+from chipper.shards import tar_path
+
+_Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
+
+
+class EpochStream(IterableDataset[Batch]):
+    """The given batches of one epoch, of which each worker of a DataLoader makes every n-th.
+
+    ``batches`` are positions in the epoch's list, as `rank_batches` gives them; ``categories`` are the category ids of the
+    labels 1..C, in that order.
+    """
+
+    def __init__(self, pool: Pool, batches: list[list[int]], categories: list[int]) -> None:
+        self._folder, self._names, self._batches = pool.folder, pool.set.shards, batches
+        self._label = {category: k + 1 for k, category in enumerate(categories)}
+        rows, shard = pool.in_file_order()
+        self.chip_id, self._crc = pool.chip_id[rows], pool.checksums(rows)
+        self._first: npt.NDArray[np.int64] = np.searchsorted(shard, np.arange(len(self._names)))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        own = self._batches if worker is None else self._batches[worker.id :: worker.num_workers]
+        reader, damages = _Reader(self), Damages(self.chip_id.size)
+        for batch in own:
+            yield collate([self._chip(reader, position, damages) for position in batch])
+
+    def _chip(self, reader: _Reader, position: int, damages: Damages) -> Chip:
+        while True:
+            try:
+                return decode_chip(*reader(position % self.chip_id.size), self._label)
+            except ShardError as error:
+                damages.note(position % self.chip_id.size, error)
+                position += 1
+
+    def place(self, position: int) -> tuple[int, int]:
+        """The tar of a position in the epoch's list, and its place in it."""
+        tar = int(np.searchsorted(self._first, position, side="right")) - 1
+        return tar, position - int(self._first[tar])
+
+    def path(self, tar: int) -> Path:
+        """Where a tar lies."""
+        return tar_path(self._folder, self._names[tar])
+
+    def samples(self, tar: int) -> Iterator[_Sample]:
+        """The samples of a tar that are as they were written; a tar that is cut ends early."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from webdataset.tariterators import group_by_keys, tar_file_expander
+
+        first, path = int(self._first[tar]), self.path(tar)
+        own = self._crc[first : int(self._first[tar + 1]) if tar + 1 < self._first.size else None].tolist()
+        try:
+            with fresh(path).open("rb") as file:
+                found = group_by_keys(tar_file_expander([{"url": str(path), "stream": file}]))
+                for k, (crc, sample) in enumerate(zip(own, found, strict=False)):
+                    jpeg, record = sample.get("jpg", b""), sample.get("json", b"")
+                    if zlib.crc32(record, zlib.crc32(jpeg)) == crc:
+                        yield k, jpeg, record
+        except Exception:  # whatever a damaged tar brings about: its samples are missed, and named, one by one
+            return
+
+
+class _Reader:
+    """Samples at ascending positions; a lower one starts its tar again."""
+
+    def __init__(self, stream: EpochStream) -> None:
+        self._stream, self._tar, self._asked = stream, -1, -1
+        self._samples: Iterator[_Sample] = iter(())
+        self._next: _Sample | None = None
+
+    def __call__(self, position: int) -> tuple[bytes, bytes]:
+        """The JPEG and the record; ShardError where they are damaged."""
+        tar, place = self._stream.place(position)
+        if tar != self._tar or place < self._asked:
+            self._tar, self._samples = tar, self._stream.samples(tar)
+            self._next = next(self._samples, None)
+        self._asked = place
+        while self._next is not None and self._next[0] < place:
+            self._next = next(self._samples, None)
+        if self._next is None or self._next[0] > place:
+            chip = self._stream.chip_id[position]
+            raise ShardError(
+                f"{self._stream.path(tar)}: the sample of chip {chip} is damaged; delete the shard and {RERUN}"
+            )
+        return self._next[1], self._next[2]
