@@ -61,6 +61,25 @@ _LOG_SECONDS = 5.0
     "--workers", type=int, default=None, help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]"
 )
 @click.option("--stream", is_flag=True, help="Read the epochs' own shards (--layout epochs) from start to end.")
+@click.option(
+    "--accumulate",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Batches whose gradients make one step of the optimizer.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "bf16", "fp16", "fp32"]),
+    default="auto",
+    show_default=True,
+    help="Of the forward pass; auto is bf16 on a GPU (fp16 on one without), fp32 on a CPU.",
+)
+@click.option("--freeze-norms", is_flag=True, help="Leave all batch norms as they are; for a few chips in a step.")
+@click.option(
+    "--ema", type=float, default=None, help="Keep a running average of the weights, e.g. 0.999, for inference."
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the backbone with torch.compile.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, flips and samples.")
 @device_option

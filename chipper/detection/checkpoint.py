@@ -61,6 +61,7 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     rng: dict[str, Any]
+    ema: dict[str, Any] | None = None  # the running average of the weights, where one is kept
 
 
 def rng_states() -> dict[str, Any]:
@@ -159,14 +160,14 @@ def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detec
     if identity.model not in MODELS:
         raise CheckpointError(f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}")
     model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None)
-    load_weights(model, checkpoint, path)
+    load_weights(model, checkpoint, path, average=True)
     return model.to(device).eval(), checkpoint
 
 
-def load_weights(model: Detector, checkpoint: Checkpoint, path: Path) -> None:
-    """Give ``model`` the checkpoint's weights and freeze its stem as it was then."""
+def load_weights(model: Detector, checkpoint: Checkpoint, path: Path, average: bool = False) -> None:
+    """Give ``model`` the checkpoint's weights, or their running ``average`` if there is one, and its frozen stem."""
     try:
-        model.load_state_dict(checkpoint.model)
+        model.load_state_dict(checkpoint.ema if average and checkpoint.ema is not None else checkpoint.model)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit the model {checkpoint.identity.model} of this version") from error
     model.backbone.freeze_stem(checkpoint.stem_frozen)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from chipper.detection.batch import Batch
 from chipper.detection.checkpoint import (
@@ -31,7 +33,7 @@ from chipper.detection.checkpoint import (
 from chipper.detection.devices import pick_device
 from chipper.detection.flips import flip, flips_of
 from chipper.detection.metrics import MetricsWriter, StepReport
-from chipper.detection.model import Detector
+from chipper.detection.model import Detector, mean_over_processes
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import OptionError, TrainingError
@@ -97,10 +99,10 @@ def train(
     stopped = False
     with writer or nullcontext():
         for epoch in range(run.at.epoch, options.epochs):
-            for batch, waited in timed(loader_factory(epoch, run.at.position)):
+            for batches, waited in timed(loader_factory(epoch, run.at.position), options.accumulate):
                 if run.at.step >= total:
                     break
-                report = run.advance(batch, waited)
+                report = run.advance(batches, waited)
                 if writer:
                     writer.write(report)
                 stopped = bool(on_step and on_step(report))
@@ -119,7 +121,7 @@ def steps_of(options: TrainOptions, loader_factory: LoaderFactory) -> int:
     """Steps of the whole run; epochs past ``max_steps`` are not even opened."""
     total, limit = 0, options.max_steps or math.inf
     for epoch in range(options.epochs):
-        total += len(loader_factory(epoch, 0))
+        total += math.ceil(len(loader_factory(epoch, 0)) / options.accumulate)
         if total >= limit:
             return int(limit)
     return total
@@ -147,15 +149,28 @@ class _Run:
             raise OptionError(f"the model has {model.num_classes} classes, the data {len(options.class_ids)}")
         checkpoint = self._find_checkpoint()
         model.box_head.requires_grad_(not options.rpn_only)
+        if options.freeze_norms:
+            model.freeze_norms()
         # Every batch has one shape, so cuDNN may try its algorithms once and keep the fastest.
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
         model.to(self.device).to(memory_format=torch.channels_last)  # faster convolutions, on CPUs too
         self.optimizer = build_optimizer(model, model.spec)
-        self.schedule = Schedule(options.lr or global_lr(model.spec, options.batch_size * self.world), self.total)
+        self.chips = options.batch_size * options.accumulate * self.world  # in a step
+        self.schedule = Schedule(options.lr or global_lr(model.spec, self.chips), self.total)
+        self.dtype = precision_of(options.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.ema = None
+        if options.ema is not None:
+            self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         if checkpoint is not None:
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.at = checkpoint.progress
             restore_rng(checkpoint.rng)
+            if self.ema is not None:
+                self.ema.module.load_state_dict(checkpoint.model if checkpoint.ema is None else checkpoint.ema)
+                self.ema.n_averaged.fill_(1)  # it is an average already
+        if options.compiled:
+            model.backbone.compile()
         self.parallel: nn.Module = DistributedDataParallel(model) if self.world > 1 else model
         self.parallel.train()
 
@@ -180,30 +195,38 @@ class _Run:
         self.saved = found[-1]
         return checkpoint
 
-    def advance(self, batch: Batch, waited: float) -> StepReport:
-        """One step of the optimizer on one batch, after ``waited`` seconds for it."""
-        started, options, step = time.perf_counter(), self.options, self.at.step
-        flips = flips_of(batch.chip_ids, options.seed, self.at.epoch) if options.flips else None
-        moved = batch.to(self.device)
-        if flips is not None:
-            moved = flip(moved, flips.to(self.device))
-        moved = replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
-        seed = int(hashed(options.seed, step, self.rank)) >> 1
-        generator = torch.Generator(self.device).manual_seed(seed)
+    def advance(self, batches: list[Batch], waited: float) -> StepReport:
+        """One step of the optimizer on some batches, after ``waited`` seconds for them."""
+        started, step = time.perf_counter(), self.at.step
         lr = self.schedule(step)
         set_lr(self.optimizer, lr)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.amp and self.device.type == "cuda"):
-            losses: dict[str, Tensor] = self.parallel(moved, rpn_only=options.rpn_only, generator=generator)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.stack(list(losses.values())).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), options.clip_norm)
-        values = torch.stack([loss, norm, *losses.values()]).detach().tolist()  # one wait for the device, not one each
-        if not all(math.isfinite(value) for value in values):
-            raise TrainingError(self._not_finite(batch, dict(zip(losses, values[2:], strict=True))))
-        self.optimizer.step()
+        counts: dict[str, Tensor] = {}
+        summed: dict[str, Tensor] = {}
+        for k, batch in enumerate(batches):
+            alone = self.world > 1 and k < len(batches) - 1  # gradients are exchanged once, with the last batch
+            with self.parallel.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                losses = self._losses(batch)
+                loss = torch.stack(list(losses.values())).sum() / len(batches)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                summed[name] = summed.get(name, 0) + value.detach() / len(batches)
+            for name, value in self.model.counts.items():
+                counts[name] = counts.get(name, 0) + value
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        means = mean_over_processes(torch.stack(list(summed.values())))
+        values = torch.cat([means.sum()[None], norm[None], means]).tolist()  # one wait for the device, not one each
+        named = dict(zip(summed, values[2:], strict=True))
+        # An overflow of fp16 gradients is no fault: the scaler leaves the step out and scales less.
+        if not all(math.isfinite(value) for value in (values if self.dtype != torch.float16 else values[2:])):
+            raise TrainingError(self._not_finite(batches, named))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
         # A last batch may be short of chips, but then its epoch ends with it.
-        self.at = replace(self.at, step=step + 1, position=self.at.position + options.batch_size * self.world)
+        self.at = replace(self.at, step=step + 1, position=self.at.position + self.chips)
         took = time.perf_counter() - started + waited
         return StepReport(
             step=step + 1,
@@ -211,19 +234,32 @@ class _Run:
             epoch=self.at.epoch,
             lr=lr,
             loss=values[0],
-            losses=dict(zip(losses, values[2:], strict=True)),
-            counts={name: int(value) for name, value in self.model.counts.items()},
+            losses=named,
+            counts={name: int(value) for name, value in counts.items()},
             gradient_norm=values[1],
-            chips_per_s=len(batch) * self.world / took,
+            chips_per_s=sum(map(len, batches)) * self.world / took,
             data_wait=waited / took,
         )
 
-    def _not_finite(self, batch: Batch, losses: dict[str, float]) -> str:
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of one batch, flipped and on the device."""
+        options = self.options
+        flips = flips_of(batch.chip_ids, options.seed, self.at.epoch) if options.flips else None
+        moved = batch.to(self.device)
+        if flips is not None:
+            moved = flip(moved, flips.to(self.device))
+        moved = replace(moved, images=moved.images.contiguous(memory_format=torch.channels_last))
+        seed = int(hashed(options.seed, self.at.epoch)) >> 1
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            losses: dict[str, Tensor] = self.parallel(moved, rpn_only=options.rpn_only, seed=seed)
+        return losses
+
+    def _not_finite(self, batches: list[Batch], losses: dict[str, float]) -> str:
         named = ", ".join(f"{name} {value:g}" for name, value in losses.items())
         good = f"{self.saved} is the last good checkpoint" if self.saved else "there is no checkpoint yet"
         return (
             f"the loss or its gradient is not finite at step {self.at.step + 1} ({named}); its chips: "
-            f"{', '.join(map(str, batch.chip_ids.tolist()))}; {good}; a lower --lr may help"
+            f"{', '.join(str(chip) for batch in batches for chip in batch.chip_ids.tolist())}; {good}; a lower --lr may help"
         )
 
     def save(self) -> None:
@@ -239,13 +275,26 @@ class _Run:
             model=self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
             rng=rng_states(),
+            ema=None if self.ema is None else self.ema.module.state_dict(),
         )
         self.saved = save_checkpoint(self.folder, checkpoint)
 
 
-def timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds that it let us wait."""
-    started = time.perf_counter()
-    for batch in batches:
-        yield batch, time.perf_counter() - started
+def precision_of(name: str, device: torch.device) -> torch.dtype:
+    """The type of the forward pass, see `train_options.PRECISIONS`."""
+    if name == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+
+
+def timed(batches: Iterable[Batch], together: int = 1) -> Iterator[tuple[list[Batch], float]]:
+    """So many batches each (fewer at the end) with the seconds that they let us wait."""
+    source = iter(batches)
+    while True:
         started = time.perf_counter()
+        some = list(islice(source, together))
+        if not some:
+            return
+        yield some, time.perf_counter() - started

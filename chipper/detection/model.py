@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
@@ -17,7 +17,7 @@ from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_al
 from chipper.detection.anchors import AnchorGrid, AnchorOptions, sizes_for_chip
 from chipper.detection.backbones import BACKBONES, load_pretrained
 from chipper.detection.batch import Batch
-from chipper.detection.targets import BACKGROUND, areas, roi_labels, rpn_labels, sample_anchors
+from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
 from chipper.errors import OptionError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R G B
@@ -107,24 +107,40 @@ class Detector(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.counts: dict[str, Tensor] = {}  # of the last training step, for the metrics
+        self.norms_frozen = False
 
-    def forward(
-        self, batch: Batch, rpn_only: bool = False, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
+    def freeze_norms(self) -> None:
+        """Leave statistics and weights of every batch norm as they are, as small batches of whole images need it."""
+        self.norms_frozen = True
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Detector:
+        """As usual, but for frozen batch norms."""
+        super().train(mode)
+        if self.norms_frozen:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, batch: Batch, rpn_only: bool = False, seed: int = 0) -> dict[str, Tensor]:
         """The losses of a batch: rpn_objectness, rpn_box and, unless ``rpn_only``, roi_class, roi_box.
 
-        ``generator``, on the batch's device, draws the sampled anchors. Valid boxes join the proposals, so that the
-        box head sees objects before the RPN finds any. A chip without boxes, or with nothing but ignored anchors, adds
-        zero and no NaN.
+        ``seed`` draws the sampled anchors. Valid boxes join the proposals, so that the box head sees objects before the
+        RPN finds any. A chip without boxes, or with nothing but ignored anchors, adds zero and no NaN. Losses are means
+        over the anchors and proposals of all processes' batches, so that chips weigh the same whoever trains on them.
         """
         features, objectness, deltas, anchors = self.rpn_outputs(batch.images)
         real = batch.labels > 0
         labels, matched = rpn_labels(
             anchors, batch.boxes, real, batch.valid, batch.ignore, batch.content, batch.images.shape[-1]
         )
-        sampled = sample_anchors(labels, generator)
+        sampled = sample_anchors(labels, noise_of(batch.chip_ids, labels.shape[1], seed))
         positive = sampled & (labels == 1)
-        count = sampled.sum().clamp(min=1)
+        count = mean_over_processes(sampled.sum()).clamp(min=1)
         chip, anchor = positive.nonzero(as_tuple=True)
         wanted = self.anchor_coder.encode_single(batch.boxes[chip, matched[chip, anchor]], anchors[anchor])
         losses = {
@@ -183,7 +199,7 @@ class Detector(nn.Module):
         foreground = classes > BACKGROUND
         truth = batch.boxes[chip[foreground], matched[foreground]]  # (F, 4)
         wanted = self.roi_coder.encode_single(truth, rois[foreground])
-        count = max(1, len(rois))
+        count = mean_over_processes(logits.new_tensor(len(rois))).clamp(min=1)
         self.counts |= {
             "foreground_rois": foreground.sum(),
             "rois": foreground.new_tensor(len(rois), dtype=torch.int64),
@@ -224,6 +240,15 @@ class Detector(nn.Module):
             row, column = (scores > score_floor).nonzero(as_tuple=True)
             out.append(Detections(boxes[row], scores[row, column], column + 1))
         return out
+
+
+def mean_over_processes(count: Tensor) -> Tensor:
+    """The mean of a number over the processes that train together; each of them must ask for it."""
+    mean = count.float()
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(mean)
+        mean = mean / distributed.get_world_size()
+    return mean
 
 
 def build_model(

@@ -121,16 +121,31 @@ def rpn_labels(
     return labels, matched
 
 
-def sample_anchors(labels: Tensor, generator: torch.Generator | None = None, rules: RpnRules = RPN_RULES) -> Tensor:
+def noise_of(chip_ids: Tensor, count: int, seed: int) -> Tensor:
+    """Random numbers in [0, 1): (B, count) float32, which depend on the chip and the seed and on nothing else.
+
+    So a chip draws the same anchors in whatever batch, process or device it is trained. SplitMix64 (Steele, Lea, Flood,
+    OOPSLA 2014) in signed 64-bit integers, which wrap around.
+    """
+
+    def mixed(x: Tensor, shift: int, factor: int) -> Tensor:
+        return (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * (factor - (1 << 64))
+
+    index = torch.arange(count, device=chip_ids.device)
+    x = (chip_ids[:, None] + seed % (1 << 40)) * 0x1E3779B97F4A7C15 + index * 0x2545F4914F6CDD1D
+    x = mixed(mixed(x, 30, 0xBF58476D1CE4E5B9), 27, 0x94D049BB133111EB)
+    return ((x >> 40) & 0xFFFFFF).to(torch.float32) / (1 << 24)
+
+
+def sample_anchors(labels: Tensor, noise: Tensor, rules: RpnRules = RPN_RULES) -> Tensor:
     """Choose at random the anchors that the RPN's loss sees: (B, A) bool, 256 a chip, at most half of them positive.
 
-    labels (B, A) from `rpn_labels`. Negatives fill what positives leave. ``generator`` lives on the labels' device.
+    labels (B, A) from `rpn_labels`, noise (B, A) from `noise_of`. Negatives fill what positives leave.
     """
-    keys = torch.rand(labels.shape, generator=generator, device=labels.device)
     chosen = torch.zeros_like(labels, dtype=torch.bool)
     room = torch.full((labels.shape[0], 1), int(rules.samples * rules.positive_share), device=labels.device)
     for wanted in (labels == 1, labels == BACKGROUND):
-        order = keys.masked_fill(~wanted, -1.0)
+        order = noise.masked_fill(~wanted, -1.0)
         top, index = order.topk(min(rules.samples, labels.shape[1]), dim=1)  # (B, s)
         picked = (top >= 0) & (torch.arange(top.shape[1], device=labels.device) < room)
         chosen.scatter_(1, index, chosen.gather(1, index) | picked)

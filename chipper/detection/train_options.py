@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from chipper.errors import OptionError
 
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+"""Of the network's forward pass; auto is bf16 on GPUs that have it, fp16 on those that do not, fp32 on CPUs."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -21,7 +24,11 @@ class TrainOptions:
     flips: bool = True
     seed: int = 0
     device: str = "auto"
-    amp: bool = True  # bfloat16 on CUDA
+    precision: str = "auto"  # one of PRECISIONS
+    accumulate: int = 1  # batches whose gradients make one step
+    freeze_norms: bool = False  # batch norms stay as they are
+    ema: float | None = None  # decay of the running average of the weights that inference then uses
+    compiled: bool = False  # the backbone by torch.compile
     checkpoint_every: int = 500
     # One chip can make a gradient several times the usual one (while the tiny model learns, norms are 2 to 5 and peaks
     # were seen up to 29), and momentum would carry it on for ten steps.
@@ -34,9 +41,13 @@ class TrainOptions:
             raise OptionError(
                 f"{len(self.class_ids)} class ids and {len(self.class_names)} names: give one name to each id"
             )
-        for name in ("epochs", "batch_size", "checkpoint_every", "max_steps"):
+        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every", "max_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} must be 1 or more, not {value}")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise OptionError(f"ema, the decay of the average, must be between 0 and 1, not {self.ema}")
         if not self.clip_norm > 0:
             raise OptionError(f"clip_norm must be over 0, not {self.clip_norm}")

@@ -60,6 +60,11 @@ class TrainRequest:
     workers: int | None = None  # None: 2 beside a GPU, none on a CPU, whose cores the network needs
     resume: bool = False
     stream: bool = False  # read the layout ``epochs``
+    precision: str = "auto"
+    accumulate: int = 1
+    freeze_norms: bool = False
+    ema: float | None = None
+    compiled: bool = False
 
 
 def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
@@ -99,6 +104,11 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
             seed=request.seed,
             device=request.device,
             resume=request.resume,
+            precision=request.precision,
+            accumulate=request.accumulate,
+            freeze_norms=request.freeze_norms,
+            ema=request.ema,
+            compiled=request.compiled,
         )
         if rank == 0 and not (request.run_dir / CONFIG).exists():
             config = RunConfig(

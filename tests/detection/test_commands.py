@@ -117,11 +117,78 @@ def test_shards_in_another_place(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "shards").rename(folder / "chips" / "shards")
 
 
-def test_two_processes_train_as_one(folder: Path) -> None:
-    """Under torchrun each process takes its share; the first writes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(CHIPPER)]
-    words = f"train --shards --name both --max-steps 2 {TINY}".split()
+def torchrun(folder: Path, *words: str) -> None:
+    """Run a Python file in two processes of torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
     environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*command, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert [row["step"] for row in steps(folder, "both")] == [1, 2]
+
+
+def losses(folder: Path, name: str) -> list[list[float]]:
+    parts = ("loss", "rpn_objectness", "rpn_box", "roi_class", "roi_box", "gradient_norm", "lr")
+    return [[row[part] for part in parts] for row in steps(folder, name)]
+
+
+# Batch norms are frozen, since each process has its own statistics of its own chips.
+TRAINING = """
+import sys
+from pathlib import Path
+from chipper.detection.devices import process_group
+from chipper.detection.engine import train
+from chipper.detection.loader import ChipLoader, LoaderOptions
+from chipper.detection.model import build_model
+from chipper.detection.train_options import TrainOptions
+from chipper.workdir import Workdir
+
+name, batch, stop, resume = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
+workdir = Workdir(Path("chips"))
+categories = workdir.dataset().categories
+with process_group("cpu") as (rank, world):
+    options = TrainOptions(
+        tuple(c.id for c in categories), tuple(c.name for c in categories), batch_size=batch, max_steps=6, device="cpu",
+        freeze_norms=True, resume=resume, tensorboard=False,
+    )
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch, rank=rank, world=world))
+    model = build_model("tiny", len(categories), workdir.dataset().positive_options.chip_size, None, seed=rank)
+    train(options, model, loader, workdir.runs / name, lambda report: report.step == stop)
+"""
+
+
+def test_two_processes_train_as_one_with_the_double_batch_and_resume_as_one(folder: Path, tmp_path: Path) -> None:
+    """Their losses, step for step; and those of a run that two processes began and one ends, and the reverse."""
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+
+    def one(*words: str) -> None:
+        result = subprocess.run(
+            [sys.executable, str(script), *words], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+
+    one("alone", "4", "0", "start")
+    torchrun(folder, str(script), "both", "2", "0", "start")
+    torchrun(folder, str(script), "both-then-one", "2", "3", "start")
+    one("both-then-one", "4", "0", "resume")
+    one("one-then-both", "4", "2", "start")
+    torchrun(folder, str(script), "one-then-both", "2", "0", "resume")
+    expected = losses(folder, "alone")
+    assert len(expected) == 6
+    for name in ("both", "both-then-one", "one-then-both"):
+        for row, wanted in zip(losses(folder, name), expected, strict=True):
+            assert row == pytest.approx(wanted, rel=2e-3), name
+
+
+def test_the_command_under_torchrun(folder: Path) -> None:
+    """Each process takes its share; the first writes."""
+    torchrun(folder, str(CHIPPER), *f"train --shards --name torchrun --max-steps 2 {TINY}".split())
+    assert [row["step"] for row in steps(folder, "torchrun")] == [1, 2]
+
+
+def test_more_options_of_training(folder: Path) -> None:
+    """Gradients of several batches, a running average, frozen norms, half precision."""
+    words = "--accumulate 2 --ema 0.5 --freeze-norms --precision bf16"
+    done(folder, f"train --shards --name more --max-steps 2 {words} {TINY}")
+    assert [row["step"] for row in steps(folder, "more")] == [1, 2]
+    done(folder, f"train --shards --name more --max-steps 3 --resume {words} {TINY}")
+    done(folder, "predict val/coco.json --run more --out more.json")

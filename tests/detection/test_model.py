@@ -30,9 +30,9 @@ def test_training_gives_four_losses_and_the_rpn_alone_two(tiny, batch):
     assert int(tiny.counts["positive_anchors"]) > 0
 
 
-def test_the_same_generator_gives_the_same_losses(tiny, batch):
+def test_the_same_seed_gives_the_same_losses(tiny, batch):
     tiny.train()
-    first, second = (tiny(batch, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    first, second = (tiny(batch, seed=5) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
 
 

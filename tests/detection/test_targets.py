@@ -138,19 +138,33 @@ def test_256_anchors_are_sampled_half_of_them_positive_and_the_same_with_the_sam
     labels[0, :400] = 1
     labels[1, :10] = 1
     labels[3] = -1
-    chosen = targets.sample_anchors(labels, torch.Generator().manual_seed(1))
+    chips = torch.tensor([7, 1 << 24, (1 << 40) + 3, 0])
+    chosen = targets.sample_anchors(labels, targets.noise_of(chips, 5000, 1))
     assert [int((chosen & (labels == 1))[i].sum()) for i in range(4)] == [128, 10, 0, 0]
     assert [int((chosen & (labels == 0))[i].sum()) for i in range(4)] == [128, 246, 256, 0]
     assert not (chosen & (labels == -1)).any()
-    assert torch.equal(chosen, targets.sample_anchors(labels, torch.Generator().manual_seed(1)))
-    assert not torch.equal(chosen, targets.sample_anchors(labels, torch.Generator().manual_seed(2)))
+    assert torch.equal(chosen, targets.sample_anchors(labels, targets.noise_of(chips, 5000, 1)))
+    assert not torch.equal(chosen, targets.sample_anchors(labels, targets.noise_of(chips, 5000, 2)))
+    order = torch.tensor([2, 0])  # a chip's draw is its own, whatever stands beside it
+    assert torch.equal(chosen[order], targets.sample_anchors(labels[order], targets.noise_of(chips[order], 5000, 1)))
 
 
 def test_sampling_takes_every_anchor_equally_often():
     labels = torch.zeros(400, 1000, dtype=torch.int64)
-    often = targets.sample_anchors(labels, torch.Generator().manual_seed(0)).float().mean(dim=0)
+    noise = targets.noise_of(torch.arange(400) * 3 + (1 << 24), 1000, 0)
+    often = targets.sample_anchors(labels, noise).float().mean(dim=0)
     assert abs(float(often.mean()) - 0.256) < 1e-6
     assert float(often.std()) < 0.03
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**62])
+def test_noise_is_even_and_knows_neither_neighbours_nor_the_chip_beside_it(seed):
+    noise = targets.noise_of(torch.tensor([0, 1, 2, 1 << 24, (1 << 24) + 1, 3 << 40]), 20000, seed)
+    assert noise.dtype == torch.float32
+    assert 0 <= float(noise.min()) < float(noise.max()) < 1
+    assert torch.allclose(torch.histc(noise, 10, 0, 1), torch.full((10,), 12000.0), rtol=0.04)
+    apart = torch.corrcoef(torch.cat((noise, noise.roll(1, dims=1))))
+    assert float((apart - torch.eye(12)).abs().max()) < 0.03
 
 
 def label_proposals(proposals, boxes=(), classes=(), ignore=None, content=(CHIP, CHIP), valid_range=(0, float("inf"))):
