@@ -48,7 +48,12 @@ class Pyramid:
             raise OptionError(
                 f"--scales names {len(chosen)} scales, the run has {len(trained.scales)}; give --valid-ranges too"
             )
-        return cls(chosen, tuple(map(_widened, trained.valid_ranges)))
+        return cls.trained_on(chosen, trained.valid_ranges)
+
+    @classmethod
+    def trained_on(cls, scales: tuple[Scale, ...], valid_ranges: tuple[ValidRange, ...]) -> Pyramid:
+        """These scales, with the ranges of training widened as the published code widens its own."""
+        return cls(scales, tuple(map(_widened, valid_ranges)))
 
 
 def _widened(trained: ValidRange) -> ValidRange:
