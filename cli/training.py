@@ -34,7 +34,7 @@ _LOG_SECONDS = 5.0
     "--model",
     default="resnet50",
     show_default=True,
-    type=click.Choice(["resnet50", "resnet101", "mobilenet_v2", "tiny"]),
+    type=click.Choice(["resnet50", "resnet101", "resnet50_fpn", "resnet101_fpn", "mobilenet_v2", "tiny"]),
     help="Backbone; tiny is for CPUs.",
 )
 @click.option(

@@ -49,6 +49,16 @@ def sizes_for_chip(chip_size: int, scaled: bool) -> tuple[float, ...]:
     return tuple(sizes)
 
 
+def anchors_of(strides: tuple[int, ...], chip_size: int, scaled: bool) -> list[AnchorOptions]:
+    """The anchors of each map: the published ones on one map, a size of eight strides on each map of a pyramid.
+
+    (On a pyramid that is Lin et al., CVPR 2017, section 4.1: 32 px at stride 4 up to 512 at 64.)
+    """
+    if len(strides) == 1:
+        return [AnchorOptions(strides[0], sizes_for_chip(chip_size, scaled))]
+    return [AnchorOptions(stride, (8.0 * stride,)) for stride in strides]
+
+
 def base_anchors(options: AnchorOptions) -> Tensor:
     """The anchors of cell (0, 0): (k, 4) float32 x1 y1 x2 y2 in px, continuous, ratios outside, sizes inside.
 

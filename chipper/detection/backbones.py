@@ -1,4 +1,4 @@
-"""Feature maps: an image in, one map at one stride out.
+"""Feature maps: an image in, one map at one stride out, or a pyramid of them.
 
 Batch norm is trained, which SNIPER's many chips to a batch allow. With pretrained weights the first convolution and
 the first stage are frozen, their batch norms included; from scratch nothing is.
@@ -16,7 +16,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import Conv2dNormActivation
+from torchvision.ops import Conv2dNormActivation, DeformConv2d, FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from chipper.errors import CheckpointError
 
@@ -26,16 +27,16 @@ REDUCED = 256  # channels that the RPN and the box head share
 
 
 class Backbone(nn.Module):
-    """Maps (B, 3, H, W), normalised, to (B, ``out_channels``, ceil(H / stride), ceil(W / stride)).
+    """Maps (B, 3, H, W), normalised, to one map (B, ``out_channels``, ceil(H / s), ceil(W / s)) for each s of ``strides``.
 
     ``body`` is what pretrained weights fill, ``stem`` the modules of it that are frozen once they have.
     """
 
     body: Any  # an nn.Module; its parts differ from net to net
 
-    def __init__(self, body: nn.Module, stem: list[nn.Module], out_channels: int, stride: int) -> None:
+    def __init__(self, body: nn.Module, stem: list[nn.Module], out_channels: int, *strides: int) -> None:
         super().__init__()
-        self.body, self.out_channels, self.stride = body, out_channels, stride
+        self.body, self.out_channels, self.strides = body, out_channels, strides
         self._stem = stem  # a list, so that no module is registered twice
         self.stem_frozen = False
 
@@ -54,23 +55,72 @@ class Backbone(nn.Module):
         return self
 
 
+class DeformableConv(DeformConv2d):  # type: ignore[misc]
+    """A 3x3 convolution whose samples lie where another one puts them (Dai et al., ICCV 2017), in four groups.
+
+    It starts as the plain convolution that it is made of: same weights, no offsets.
+    """
+
+    def __init__(self, plain: nn.Conv2d, groups_of_offsets: int = 4) -> None:
+        shape: dict[str, Any] = {
+            "stride": plain.stride[0],
+            "padding": int(plain.padding[0]),
+            "dilation": plain.dilation[0],
+        }
+        super().__init__(plain.in_channels, plain.out_channels, 3, bias=False, **shape)
+        self.weight = plain.weight
+        self.offset = nn.Conv2d(plain.in_channels, groups_of_offsets * 2 * 9, 3, **shape)
+        nn.init.zeros_(self.offset.weight)
+        nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, offset: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """As a convolution, in single precision."""
+        offset = self.offset(x) if offset is None else offset
+        with torch.autocast(x.device.type, enabled=False):
+            out: Tensor = super().forward(x.float(), offset.float(), mask)
+        return out.to(x.dtype)
+
+
 class ResNetBackbone(Backbone):
-    """ResNet with conv5 dilated to stride 16; conv4 and conv5 side by side, reduced to 256 channels."""
+    """ResNet with conv5 dilated to stride 16, its 3x3 convolutions deformable; conv4 and conv5 side by side, reduced to 256."""
 
     def __init__(self, depth: str) -> None:
         net = getattr(torchvision.models, depth)(weights=None, replace_stride_with_dilation=[False, False, True])
         net.avgpool, net.fc = nn.Identity(), nn.Identity()
-        super().__init__(net, [net.conv1, net.bn1, net.layer1], REDUCED, stride=16)
+        for block in net.layer4:
+            block.conv2 = DeformableConv(block.conv2)
+        super().__init__(net, [net.conv1, net.bn1, net.layer1], REDUCED, 16)
         self.reduce = Conv2dNormActivation(1024 + 2048, REDUCED, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> list[Tensor]:
         """conv4 beside conv5, reduced: (B, 256, h, w)."""
-        net = self.body
-        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        conv4 = net.layer3(net.layer2(net.layer1(x)))  # (B, 1024, h, w)
-        conv5 = net.layer4(conv4)  # (B, 2048, h, w)
-        out: Tensor = self.reduce(torch.cat((conv4, conv5), dim=1))
-        return out
+        conv4, conv5 = _stages(self.body, x)[2:]  # (B, 1024, h, w), (B, 2048, h, w)
+        return [self.reduce(torch.cat((conv4, conv5), dim=1))]
+
+
+class FpnBackbone(Backbone):
+    """ResNet with a feature pyramid (Lin et al., CVPR 2017): five maps of 256 channels at strides 4 to 64."""
+
+    def __init__(self, depth: str) -> None:
+        net = getattr(torchvision.models, depth)(weights=None)
+        net.avgpool, net.fc = nn.Identity(), nn.Identity()
+        super().__init__(net, [net.conv1, net.bn1, net.layer1], REDUCED, 4, 8, 16, 32, 64)
+        self.pyramid = FeaturePyramidNetwork([256, 512, 1024, 2048], REDUCED, LastLevelMaxPool())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """P2 to P6: (B, 256, h, w) each."""
+        stages = {str(k): stage for k, stage in enumerate(_stages(self.body, x))}
+        return list(self.pyramid(stages).values())
+
+
+def _stages(net: Any, x: Tensor) -> list[Tensor]:
+    """conv2 to conv5 of a ResNet."""
+    x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+    found = []
+    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        x = stage(x)
+        found.append(x)
+    return found
 
 
 class MobileNetBackbone(Backbone):
@@ -79,13 +129,12 @@ class MobileNetBackbone(Backbone):
     def __init__(self) -> None:
         net = torchvision.models.mobilenet_v2(weights=None)
         net.classifier = nn.Identity()
-        super().__init__(net, [net.features[0], net.features[1]], REDUCED, stride=32)
+        super().__init__(net, [net.features[0], net.features[1]], REDUCED, 32)
         self.reduce = Conv2dNormActivation(1280, REDUCED, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> list[Tensor]:
         """The last map, reduced: (B, 256, h, w)."""
-        out: Tensor = self.reduce(self.body.features(x))
-        return out
+        return [self.reduce(self.body.features(x))]
 
 
 class ResidualBlock(nn.Module):
@@ -113,11 +162,11 @@ class TinyBackbone(Backbone):
         for i, (before, after) in enumerate(zip((3, *widths), widths, strict=False)):
             step = Conv2dNormActivation(before, after, kernel_size=3, stride=2)
             down.append(nn.Sequential(step, ResidualBlock(after)) if i >= 2 else step)
-        super().__init__(down, [], out_channels, stride=8)
+        super().__init__(down, [], out_channels, 8)
         self.lateral = nn.ModuleList(nn.Conv2d(width, out_channels, kernel_size=1) for width in widths[2:])
         self.smooth = Conv2dNormActivation(out_channels, out_channels, kernel_size=3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> list[Tensor]:
         """The map at stride 8: (B, c, h, w)."""
         maps = []
         for step in self.body:
@@ -126,19 +175,22 @@ class TinyBackbone(Backbone):
         out: Tensor = self.lateral[-1](maps[-1])
         for lateral, finer in zip(reversed(self.lateral[:-1]), reversed(maps[2:-1]), strict=True):
             out = lateral(finer) + functional.interpolate(out, size=finer.shape[2:], mode="nearest")
-        out = self.smooth(out)
-        return out
+        return [self.smooth(out)]
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "resnet50": lambda: ResNetBackbone("resnet50"),
     "resnet101": lambda: ResNetBackbone("resnet101"),
+    "resnet50_fpn": lambda: FpnBackbone("resnet50"),
+    "resnet101_fpn": lambda: FpnBackbone("resnet101"),
     "mobilenet_v2": MobileNetBackbone,
     "tiny": TinyBackbone,
 }
 PUBLISHED_WEIGHTS = {
     "resnet50": torchvision.models.ResNet50_Weights.IMAGENET1K_V2,
     "resnet101": torchvision.models.ResNet101_Weights.IMAGENET1K_V2,
+    "resnet50_fpn": torchvision.models.ResNet50_Weights.IMAGENET1K_V2,
+    "resnet101_fpn": torchvision.models.ResNet101_Weights.IMAGENET1K_V2,
     "mobilenet_v2": torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V2,
 }
 
@@ -155,14 +207,15 @@ def load_pretrained(backbone: Backbone, name: str, weights: str | Path | None) -
     state = published_state(name) if str(weights) == "auto" else file_state(Path(weights))
     if state is None:
         return False
-    wanted = backbone.body.state_dict()
+    # offsets are nobody's but ours, and start at zero
+    wanted = {key: value for key, value in backbone.body.state_dict().items() if ".offset." not in key}
     missing = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
     if missing:
         raise CheckpointError(
             f"{weights} does not fit the backbone {name}: {len(missing)} of its {len(wanted)} tensors are missing or "
             f"of another shape, such as {missing[0]}; give a torchvision state dict of {name}, 'auto' or 'none'"
         )
-    backbone.body.load_state_dict({key: state[key] for key in wanted})
+    backbone.body.load_state_dict({key: state[key] for key in wanted}, strict=False)
     backbone.freeze_stem(True)
     return True
 

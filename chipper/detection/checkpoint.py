@@ -32,12 +32,12 @@ class Identity:
     class_ids: tuple[int, ...]  # the data set's category ids, in the order of labels 1..C
     class_names: tuple[str, ...]
     chip_size: int
-    stride: int  # of the anchors
+    stride: int  # of the finest anchors
 
     @staticmethod
     def of(model: Detector, class_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Identity:
         """The identity of ``model`` trained on these classes."""
-        return Identity(model.spec.name, tuple(class_ids), tuple(class_names), model.chip_size, model.spec.stride)
+        return Identity(model.spec.name, tuple(class_ids), tuple(class_names), model.chip_size, model.spec.strides[0])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
 
-from chipper.detection.anchors import AnchorGrid, AnchorOptions, sizes_for_chip
+from chipper.detection.anchors import AnchorGrid, anchors_of
 from chipper.detection.backbones import BACKBONES, load_pretrained
 from chipper.detection.batch import Batch
 from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
@@ -30,7 +30,7 @@ class ModelSpec:
     """One size of detector and how it likes to be trained; the defaults are SNIPER's."""
 
     name: str
-    stride: int = 16
+    strides: tuple[int, ...] = (16,)  # of the backbone's maps
     scaled_anchors: bool = False
     head_width: int = 1024
     roi_bins: int = 7
@@ -46,13 +46,15 @@ MODELS = {
     for spec in (
         ModelSpec("resnet50"),
         ModelSpec("resnet101"),
-        ModelSpec("mobilenet_v2", stride=32, head_width=512),
+        ModelSpec("resnet50_fpn", strides=(4, 8, 16, 32, 64)),
+        ModelSpec("resnet101_fpn", strides=(4, 8, 16, 32, 64)),
+        ModelSpec("mobilenet_v2", strides=(32,), head_width=512),
         # From scratch on a CPU. After 840 steps of 4 chips on the demo's shapes, AdamW at this rate had AP 0.38 (half or
         # twice the rate: 0.26), SGD at SNIPER's rate, meant for pretrained weights, 0.05, at five times that 0.19.
         # Stride and anchors are the published ones halved for chips of 256 px; NMS over 6000 boxes a chip would cost
         # more than the network.
         ModelSpec(
-            "tiny", stride=8, scaled_anchors=True, head_width=128, roi_bins=5, proposals_before_nms=400, proposals=64,
+            "tiny", strides=(8,), scaled_anchors=True, head_width=128, roi_bins=5, proposals_before_nms=400, proposals=64,
             optimizer="adamw", lr=2e-3, weight_decay=1e-2,
         ),
     )
@@ -89,8 +91,9 @@ class Detector(nn.Module):
         self.spec, self.num_classes, self.chip_size = spec, num_classes, chip_size
         self.backbone = BACKBONES[spec.name]()
         channels = self.backbone.out_channels
-        self.anchors = AnchorGrid(AnchorOptions(spec.stride, sizes_for_chip(chip_size, spec.scaled_anchors)))
-        self.rpn = RPNHead(channels, self.anchors.options.per_cell)
+        anchors = anchors_of(spec.strides, chip_size, spec.scaled_anchors)
+        self.anchors = nn.ModuleList(AnchorGrid(options) for options in anchors)  # of each map
+        self.rpn = RPNHead(channels, anchors[0].per_cell)
         self.box_head = nn.ModuleDict(
             {
                 "layers": TwoMLPHead(channels * spec.roi_bins**2, spec.head_width),
@@ -159,14 +162,16 @@ class Detector(nn.Module):
             losses |= self.roi_losses(features, found, batch)
         return losses
 
-    def rpn_outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Feature map (B, c, h, w), objectness logits (B, A), box deltas (B, A, 4), anchors (A, 4); A = h * w * k."""
-        features = self.backbone((images.float() - self.mean) / self.std)
-        (logits,), (deltas,) = self.rpn([features])  # (B, k, h, w), (B, 4k, h, w)
-        chips, _, rows, columns = logits.shape
-        objectness = logits.float().permute(0, 2, 3, 1).reshape(chips, -1)
-        deltas = deltas.float().permute(0, 2, 3, 1).reshape(chips, -1, 4)
-        return features, objectness, deltas, self.anchors(rows, columns)
+    def rpn_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Maps (B, c, h, w), objectness logits (B, A), box deltas (B, A, 4), anchors (A, 4); A is over all maps."""
+        features: list[Tensor] = self.backbone((images.float() - self.mean) / self.std)
+        chips = len(images)
+        objectness, deltas, anchors = [], [], []
+        for grid, logits, shifts in zip(self.anchors, *self.rpn(features), strict=True):  # (B, k, h, w), (B, 4k, h, w)
+            objectness.append(logits.float().permute(0, 2, 3, 1).reshape(chips, -1))
+            deltas.append(shifts.float().permute(0, 2, 3, 1).reshape(chips, -1, 4))
+            anchors.append(grid(*logits.shape[2:]))
+        return features, torch.cat(objectness, dim=1), torch.cat(deltas, dim=1), torch.cat(anchors)
 
     def proposals_of(
         self, objectness: Tensor, deltas: Tensor, anchors: Tensor, size: torch.Size, before: int, limit: int
@@ -183,7 +188,7 @@ class Detector(nn.Module):
             out.append(Proposals(boxes[kept], image_scores[kept].sigmoid()))
         return out
 
-    def roi_losses(self, features: Tensor, found: list[Proposals], batch: Batch) -> dict[str, Tensor]:
+    def roi_losses(self, features: list[Tensor], found: list[Proposals], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy over every proposal that is not ignored, smooth L1 over the foreground; both per proposal."""
         teaches = (batch.labels > 0) & batch.valid & ~batch.ignore & (areas(batch.boxes) >= 1)
         rois = nn.utils.rnn.pad_sequence([proposals.boxes for proposals in found], batch_first=True)  # (B, P, 4)
@@ -209,13 +214,27 @@ class Detector(nn.Module):
             "roi_box": functional.smooth_l1_loss(deltas[foreground], wanted, reduction="sum") / count,
         }
 
-    def box_outputs(self, features: Tensor, rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    def box_outputs(self, features: list[Tensor], rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (R, C + 1) and box deltas (R, 4) of rois (R, 4) on the images numbered ``image`` (R,)."""
-        numbered = torch.cat((image[:, None].to(rois.dtype), rois), dim=1)  # (R, 5)
-        bins, scale = self.spec.roi_bins, 1 / self.spec.stride
-        pooled = roi_align(features.float(), numbered, bins, scale, sampling_ratio=2, aligned=True)
-        hidden = self.box_head["layers"](pooled)
+        hidden = self.box_head["layers"](self.pooled(features, rois, image, self.spec.roi_bins))
         return self.box_head["classes"](hidden).float(), self.box_head["deltas"](hidden).float()
+
+    def pooled(self, features: list[Tensor], rois: Tensor, image: Tensor, bins: int) -> Tensor:
+        """RoIAlign: (R, c, bins, bins), each roi from the map for its size (Lin et al., CVPR 2017, equation 1)."""
+        numbered = torch.cat((image[:, None].to(rois.dtype), rois), dim=1)  # (R, 5)
+        if len(features) == 1:
+            whole: Tensor = roi_align(features[0].float(), numbered, bins, 1 / self.spec.strides[0], 2, aligned=True)
+            return whole
+        strides = self.spec.strides[:-1]  # the coarsest map is for proposals alone
+        level = (areas(rois).clamp(min=1).sqrt() / 224).log2().floor() + 2  # 224 px belong to the third map
+        level = level.clamp(0, len(strides) - 1)
+        out = rois.new_zeros(len(rois), features[0].shape[1], bins, bins)
+        for k, stride in enumerate(strides):
+            own = (level == k).nonzero().squeeze(1)
+            out = out.index_copy(
+                0, own, roi_align(features[k].float(), numbered[own], bins, 1 / stride, 2, aligned=True)
+            )
+        return out
 
     @torch.no_grad()
     def propose(self, images: Tensor, limit: int = PROPOSALS) -> list[Proposals]:

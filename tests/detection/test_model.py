@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+import torchvision
 
-from chipper.detection.backbones import BACKBONES, PUBLISHED_WEIGHTS
+from chipper.detection.backbones import BACKBONES, PUBLISHED_WEIGHTS, DeformableConv
 from chipper.detection.model import MODELS, build_model
 from chipper.errors import CheckpointError, OptionError
 
@@ -70,13 +71,53 @@ def test_every_model_of_the_registry_trains_and_detects(name, draw_batch):
     sum(losses.values()).backward()
     assert gradients_are_finite(model)
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    features, _, _, anchors = model.rpn_outputs(batch.images)
-    side = -(-64 // model.spec.stride)
-    assert features.shape[2:] == (side, side)
-    assert len(anchors) == side * side * 21
+    features, objectness, deltas, anchors = model.rpn_outputs(batch.images)
+    sides = [-(-64 // stride) for stride in model.spec.strides]
+    assert [feature.shape[1:] for feature in features] == [(model.backbone.out_channels, s, s) for s in sides]
+    assert len(anchors) == sum(side * side for side in sides) * (21 if len(sides) == 1 else 3)
+    assert objectness.shape == (2, len(anchors))
+    assert deltas.shape == (2, len(anchors), 4)
     (found, _) = model.eval().detect(batch.images, score_floor=0.0)
     assert found.boxes.shape == (len(found.scores), 4)
     assert set(found.labels.tolist()) <= {1, 2, 3}
+
+
+def test_deformable_convolutions_start_as_plain_ones_and_learn_where_to_look():
+    torch.manual_seed(0)
+    for dilation in (1, 2):
+        plain = torch.nn.Conv2d(8, 12, 3, padding=dilation, dilation=dilation, bias=False)
+        deformable = DeformableConv(plain)
+        x = torch.randn(2, 8, 9, 11)
+        torch.testing.assert_close(deformable(x), plain(x), rtol=1e-4, atol=1e-5)
+        with torch.no_grad():  # every sample one px further right
+            deformable.offset.bias[1::2] = 1.0
+        torch.testing.assert_close(deformable(x)[..., 2:-4], plain(x)[..., 3:-3], rtol=1e-4, atol=1e-5)
+        deformable(x).square().sum().backward()
+        assert deformable.offset.weight.grad.abs().max() > 0
+
+
+def test_conv5_is_deformable_and_dilated_and_takes_published_weights(resnet_file):
+    path, _ = resnet_file
+    plain = torchvision.models.resnet50(weights=None)
+    torch.save(plain.state_dict(), path)
+    model = build_model("resnet50", 2, 64, weights=path)
+    convolutions = [block.conv2 for block in model.backbone.body.layer4]
+    assert all(isinstance(convolution, DeformableConv) for convolution in convolutions)
+    assert [convolution.dilation for convolution in convolutions] == [(1, 1), (2, 2), (2, 2)]
+    assert torch.equal(convolutions[2].weight, plain.layer4[2].conv2.weight)
+    assert not any(convolution.offset.weight.any() for convolution in convolutions)
+    fpn = build_model("resnet50_fpn", 2, 64, weights=path)
+    assert torch.equal(fpn.backbone.body.layer4[2].conv2.weight, plain.layer4[2].conv2.weight)
+
+
+def test_a_pyramid_pools_each_roi_from_the_map_for_its_size():
+    model = build_model("resnet50_fpn", 2, 512, weights=None)
+    maps = [torch.full((2, 256, 512 // stride, 512 // stride), float(k)) for k, stride in enumerate((4, 8, 16, 32, 64))]
+    sides = torch.tensor([5.0, 60.0, 111.0, 113.0, 223.0, 225.0, 447.0, 449.0, 511.0])
+    rois = torch.stack((sides * 0, sides * 0, sides, sides), dim=1)
+    found = model.pooled(maps, rois, torch.arange(9) % 2, 7)
+    assert found.shape == (9, 256, 7, 7)
+    assert found[:, 0, 3, 3].tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (129, 65), (250, 333)])
