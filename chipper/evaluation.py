@@ -6,14 +6,16 @@ import contextlib
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from chipper.errors import AnnotationError, ChipperError, OptionError
-from chipper.files import read_bytes
+from chipper.errors import AnnotationError, ChipperError, DependencyError, OptionError
+from chipper.files import atomic, read_bytes
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
@@ -32,12 +34,19 @@ class _Detection(msgspec.Struct):
     score: float
 
 
+MOST_NAMED = 12  # classes in a picture's legend
+Curve = npt.NDArray[np.float64]  # (101,)
+AR_LIMITS = (100, 300, 1000)  # proposals an image
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Box AP and AR; -1 where no ground truth is of that size or class."""
 
     numbers: dict[str, float]
-    per_class: dict[str, float]  # AP by category name
+    per_class: dict[str, dict[str, float]]  # by category name: AP, AP50, AP75, AR100
+    curves: dict[str, Curve] = field(compare=False)  # precision by category name, at IoU 0.5
+    recall: Curve = field(compare=False)  # where it is taken
 
 
 def evaluate(coco_path: Path, detections: Path) -> Evaluation:
@@ -50,9 +59,6 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
         AnnotationError: the COCO file cannot be read.
         OptionError: the results cannot be read, or are of other images.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     content = _read_truth(coco_path)
     found = [msgspec.structs.asdict(d) | {"bbox": list(d.bbox)} for d in _read_results(detections)]
     unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
@@ -62,23 +68,106 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
             f"{min(unknown)}); give the annotations that `chipper predict` ran on"
         )
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        truth = COCO()
-        truth.dataset = content
-        truth.createIndex()
-        results = truth.loadRes(found) if found else COCO()
-        if not found:
-            results.dataset = {"images": [], "categories": [], "annotations": []}
-            results.createIndex()
-        run = COCOeval(truth, results, "bbox")
-        run.evaluate()
-        run.accumulate()
+        run = _matched(content, found)
         run.summarize()
-    precision = run.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class) at all areas, 100 detections
-    per_class = {}
-    for k, category in enumerate(run.params.catIds):
-        values = precision[:, :, k]
-        per_class[truth.cats[category]["name"]] = float(values[values > -1].mean()) if (values > -1).any() else -1.0
-    return Evaluation(dict(zip(METRICS, map(float, run.stats), strict=True)), per_class)
+    precision, recall = (
+        run.eval["precision"][:, :, :, 0, -1],
+        run.eval["recall"][:, :, 0, -1],
+    )  # of all areas, 100 an image
+    names = [
+        category["name"]
+        for wanted in run.params.catIds
+        for category in content["categories"]
+        if category["id"] == wanted
+    ]
+    per_class, curves = {}, {}
+    for k, name in enumerate(names):
+        values = precision[:, :, k]  # (IoU, recall)
+        per_class[name] = {
+            "AP": _mean(values), "AP50": _mean(values[0]), "AP75": _mean(values[5]), "AR100": _mean(recall[:, k])
+        }  # fmt: skip
+        curves[name] = values[0]
+    return Evaluation(dict(zip(METRICS, map(float, run.stats), strict=True)), per_class, curves, run.params.recThrs)
+
+
+def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
+    """Average recall over IoU 0.5:0.95 of the best 100, 300 and 1000 proposals of an image, whatever its class.
+
+    ``path`` is any proposal file that mine-negatives reads. AR1000s, m and l are over small, medium and large objects.
+
+    Raises:
+        AnnotationError: the COCO file cannot be read.
+        ProposalError: the proposals cannot be read, or are of other images.
+    """
+    from chipper.coco import read_images
+    from chipper.proposals import open_proposals
+
+    content, images = _read_truth(coco_path), read_images(coco_path)
+    content["categories"] = [{"id": 1, "name": "object"}]
+    content["annotations"] = [annotation | {"category_id": 1} for annotation in content["annotations"]]
+    proposals = open_proposals(path, images.image_id, images.position, int(images.position.max()) + 1).of(images)
+    xywh = np.concatenate((proposals.box[:, :2], proposals.box[:, 2:] - proposals.box[:, :2]), axis=1)
+    found = [
+        {"image_id": image_id, "category_id": 1, "bbox": box, "score": score}
+        for image_id, box, score in zip(
+            proposals.image_id.tolist(), xywh.tolist(), proposals.score.tolist(), strict=True
+        )
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = _matched(content, found, AR_LIMITS)
+    recall = run.eval["recall"]  # (IoU, 1, area, limit)
+    out = {f"AR{limit}": _mean(recall[:, 0, 0, k]) for k, limit in enumerate(AR_LIMITS)}
+    return out | {f"AR{AR_LIMITS[-1]}{size}": _mean(recall[:, 0, k, -1]) for k, size in ((1, "s"), (2, "m"), (3, "l"))}
+
+
+def _matched(content: dict[str, Any], found: list[dict[str, Any]], limits: tuple[int, ...] | None = None) -> Any:
+    """Pycocotools' evaluation; with ``limits`` of boxes an image, that of proposals, which have no class."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = content
+    truth.createIndex()
+    results = truth.loadRes(found) if found else COCO()
+    if not found:
+        results.dataset = {"images": [], "categories": [], "annotations": []}
+        results.createIndex()
+    run = COCOeval(truth, results, "bbox")
+    if limits is not None:
+        run.params.maxDets = list(limits)
+    run.evaluate()
+    run.accumulate()
+    return run
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """Pycocotools' mean: -1 where there is nothing to find."""
+    return float(values[values > -1].mean()) if (values > -1).any() else -1.0
+
+
+def draw_curves(evaluation: Evaluation, path: Path) -> None:
+    """Write the precision over the recall of every class, at IoU 0.5, as a picture.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise DependencyError("a picture of curves needs matplotlib; run: pip install 'chipper[report]'") from None
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    order = sorted(evaluation.curves, key=lambda name: -evaluation.per_class[name]["AP"])
+    for k, name in enumerate(order):
+        values = evaluation.per_class[name]
+        if values["AP"] >= 0:
+            label = f"{name} (AP50 {100 * values['AP50']:.1f})" if k < MOST_NAMED else None
+            axes.plot(evaluation.recall, evaluation.curves[name], label=label, linewidth=1.5 if k < MOST_NAMED else 0.5)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision over recall at IoU 0.5")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", fontsize="small")
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
 
 
 def _read_truth(path: Path) -> dict[str, Any]:

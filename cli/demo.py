@@ -44,7 +44,10 @@ def demo(out: Path, seed: int) -> None:
                 f"{numbers['AP']:.3f} (AP50 {numbers['AP50']:.3f}; "
                 f"small {numbers['APs']:.3f}, medium {numbers['APm']:.3f}, large {numbers['APl']:.3f})",
             ),
-            ("AP by class", ", ".join(f"{name} {ap:.3f}" for name, ap in result.evaluation.per_class.items())),
+            (
+                "AP by class",
+                ", ".join(f"{name} {numbers['AP']:.3f}" for name, numbers in result.evaluation.per_class.items()),
+            ),
             ("time by stage", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())),
             (
                 "look at",

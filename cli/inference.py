@@ -82,6 +82,8 @@ def propose(
     help="COCO results file.",
 )
 @click.option("--score-floor", type=float, default=0.001, show_default=True, help="Lowest score to keep.")
+@click.option("--single-scale", is_flag=True, help="Look at the middle scale alone, for objects of every size.")
+@click.option("--flip", is_flag=True, help="Look at the mirror image as well.")
 @scales_option
 @valid_ranges_option
 @image_dir_option
@@ -94,6 +96,8 @@ def predict(
     run_name: str | None,
     out: Path,
     score_floor: float,
+    single_scale: bool,
+    flip: bool,
     scales: str | None,
     valid_ranges: str | None,
     image_dir: Path | None,
@@ -115,7 +119,9 @@ def predict(
     images = read_images(coco)
     folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
     pyramid = Pyramid.of(run_dir, scales, valid_ranges)
-    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor())
+    if single_scale:
+        pyramid = pyramid.single()
+    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip)
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),
@@ -128,17 +134,40 @@ def predict(
 @click.command()
 @coco_argument
 @click.argument("detections", type=click.Path(path_type=Path), default="detections.json")
-def evaluate(coco: Path, detections: Path) -> None:
+@click.option(
+    "--proposals",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Evaluate the recall of a proposal file instead.",
+)
+@click.option(
+    "--curves",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Draw precision over recall: a .png.",
+)
+def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path | None) -> None:
     """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
 
     \b
     Example: chipper evaluate val.json detections.json
+             chipper evaluate train.json --proposals rpn.pkl
     """
+    from chipper.evaluation import draw_curves, evaluate_proposals
     from chipper.evaluation import evaluate as evaluate_file
 
+    if proposals is not None:
+        recall = evaluate_proposals(coco, proposals)
+        print_summary(f"Recall of {proposals}", [(name, f"{value:.4f}") for name, value in recall.items()])
+        return
     result = evaluate_file(coco, detections)
+    if curves is not None:
+        draw_curves(result, curves)
     rows = [(name, f"{value:.4f}") for name, value in result.numbers.items()]
-    rows += [(f"AP of {name}", f"{value:.4f}") for name, value in result.per_class.items()]
+    rows += [
+        (name, "  ".join(f"{what} {value:.4f}" for what, value in numbers.items()))
+        for name, numbers in result.per_class.items()
+    ]
     print_summary(f"Evaluation of {detections}", rows)
 
 

@@ -7,17 +7,21 @@ import copy
 import io
 import json
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from chipper.errors import ChipperError
-from chipper.evaluation import METRICS, evaluate
+from chipper.cli.main import main
+from chipper.errors import ChipperError, ProposalError
+from chipper.evaluation import METRICS, evaluate, evaluate_proposals
 
 CONTENT = {
     "images": [{"id": i, "file_name": f"{i}.jpg", "width": 400, "height": 300} for i in (1, 2)],
@@ -66,12 +70,18 @@ def test_numbers_are_pycocotools(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_classes(tmp_path: Path) -> None:
     found = evaluate(*files(tmp_path))
-    precision = by_hand(CONTENT, RESULTS, tmp_path).eval["precision"][:, :, :, 0, 2]
+    expected = by_hand(CONTENT, RESULTS, tmp_path).eval
+    precision, recall = expected["precision"][:, :, :, 0, 2], expected["recall"][:, :, 0, 2]
     assert list(found.per_class) == ["cat", "dog", "emu"]
-    assert found.per_class["cat"] == pytest.approx(precision[:, :, 0].mean())
-    assert found.per_class["dog"] == pytest.approx(precision[:, :, 1].mean())
-    assert found.per_class["emu"] == -1
-    assert np.mean([found.per_class["cat"], found.per_class["dog"]]) == pytest.approx(found.numbers["AP"])
+    for k, name in enumerate(("cat", "dog")):
+        values = precision[:, :, k]
+        assert found.per_class[name] == pytest.approx(
+            {"AP": values.mean(), "AP50": values[0].mean(), "AP75": values[5].mean(), "AR100": recall[:, k].mean()}
+        )
+        np.testing.assert_array_equal(found.curves[name], values[0])
+    assert set(found.per_class["emu"].values()) == {-1}
+    assert found.recall.tolist() == np.linspace(0, 1, 101).tolist()
+    assert np.mean([found.per_class[name]["AP"] for name in ("cat", "dog")]) == pytest.approx(found.numbers["AP"])
 
 
 def test_the_truth_itself_is_perfect(tmp_path: Path) -> None:
@@ -105,8 +115,8 @@ def test_on_coco128(coco128: Path, tmp_path: Path) -> None:
 def test_no_detections(tmp_path: Path) -> None:
     found = evaluate(*files(tmp_path, results=[]))
     assert found.numbers["AP"] == found.numbers["AR100"] == 0
-    assert found.per_class["cat"] == 0
-    assert found.per_class["emu"] == -1, "no ground truth is no failure"
+    assert found.per_class["cat"]["AP"] == 0
+    assert found.per_class["emu"]["AP"] == -1, "no ground truth is no failure"
 
 
 @pytest.mark.parametrize("field", ["area", "iscrowd"])
@@ -201,3 +211,49 @@ def test_what_build_positives_leaves_out_does_not_count(tmp_path: Path, record: 
     content = copy.deepcopy(CONTENT)
     content["annotations"].append({**content["annotations"][0], "id": 900, **record})
     assert evaluate(*files(tmp_path, content)).numbers == expected
+
+
+# --- proposals ---
+
+
+def test_recall_of_proposals_worked_out_by_hand(tmp_path: Path) -> None:
+    """Three objects that are no crowd: one found exactly, one by a box of IoU 0.7 that is the second best, one by the 150th."""
+    coco, _ = files(tmp_path)
+    exact, shifted = [10, 10, 110, 110, 0.9], [50, 60, 130, 88, 0.5]
+    noise = [[300.0 + k % 90, 280, 303.0 + k % 90, 283, 0.8 - k * 1e-3] for k in range(149)]
+    late = [200, 50, 220, 70, 0.01]
+    rows = {1: np.array([exact, *noise, late]), 2: np.array([[390, 290, 399, 299, 0.9], shifted])}
+    (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(rows))
+    found = evaluate_proposals(coco, tmp_path / "rpn.pkl")
+    exactly, second = 1.0, 5 / 10  # of the IoUs 0.5, 0.55 ... 0.95, 0.7 reaches five
+    assert found["AR100"] == pytest.approx((exactly + second) / 3, abs=1e-6)
+    assert found["AR300"] == found["AR1000"] == pytest.approx((exactly + second + 1) / 3, abs=1e-6)
+    assert found["AR1000s"] == pytest.approx(1.0)
+    assert found["AR1000m"] == pytest.approx(second)
+    assert found["AR1000l"] == pytest.approx(exactly)
+
+
+def test_proposals_of_other_images_or_none(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
+    coco, _ = files(tmp_path)
+    (tmp_path / "rpn.pkl").write_bytes(pickle.dumps({9: np.zeros((1, 5))}))
+    with pytest.raises(ProposalError) as caught:
+        evaluate_proposals(coco, tmp_path / "rpn.pkl")
+    is_one_line(caught.value)
+    (tmp_path / "none.pkl").write_bytes(pickle.dumps({1: np.zeros((0, 5)), 2: np.zeros((0, 5))}))
+    assert evaluate_proposals(coco, tmp_path / "none.pkl")["AR1000"] == 0
+
+
+def test_the_command_draws_curves_and_evaluates_proposals(tmp_path: Path) -> None:
+    coco, found = files(tmp_path)
+    words = ["evaluate", str(coco), str(found), "--curves", str(tmp_path / "curves.png")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0
+    assert "AP50" in result.output
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (840, 600)
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+    (tmp_path / "rpn.pkl").write_bytes(pickle.dumps({1: np.array([[10, 10, 110, 110, 0.9]])}))
+    result = CliRunner().invoke(main, ["evaluate", str(coco), "--proposals", str(tmp_path / "rpn.pkl")])
+    assert result.exit_code == 0
+    assert "AR100" in result.output
+    assert "0.3333" in result.output

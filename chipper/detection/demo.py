@@ -103,7 +103,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         folder / MARKER,
         {
             "settings": asdict(settings),
-            "evaluation": asdict(evaluation),
+            "evaluation": {"numbers": evaluation.numbers, "per_class": evaluation.per_class},
             "counts": dataset.counts,
             "seconds": clock.seconds,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,12 +37,29 @@ class ImageProposals:
     scale_index: npt.NDArray[np.int64]  # (n,) the scale that proposed it
 
 
+TILE = 2048  # px of a canvas that are looked at at once, on each side
+
+
 @dataclass(frozen=True)
 class _Canvas:
+    """One scale of an image, or one tile of it."""
+
     index: int
     tensor: torch.Tensor  # (1, 3, h, w) uint8
+    offset: npt.NDArray[np.float32]  # (4,) x y x y of the tile in its canvas, canvas px
     to_source: npt.NDArray[np.float32]  # (4,) factors of x1 y1 x2 y2
     valid_range: ValidRange
+    inner: tuple[bool, bool, bool, bool]  # whether the left, top, right, bottom edge is not that of the canvas
+
+    def source_boxes(self, found: torch.Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+        """Boxes (n, 4) in source px, and which of them count: of the right size, and not cut by an edge of a tile."""
+        boxes = found.cpu().numpy()
+        height, width = self.tensor.shape[2:]
+        cut = np.zeros(len(boxes), dtype=bool)
+        for k, edge in enumerate((boxes[:, 0], boxes[:, 1], width - boxes[:, 2], height - boxes[:, 3])):
+            cut |= self.inner[k] & (edge < 1)
+        boxes = (boxes + self.offset) * self.to_source
+        return boxes, np.flatnonzero(_in_range(boxes, self.valid_range) & ~cut)
 
 
 def detect_image(
@@ -52,18 +70,21 @@ def detect_image(
     device: torch.device | str = "cpu",
     score_floor: float = 0.001,
     proposals: int = PROPOSALS,
+    tile: int = TILE,
 ) -> ImageDetections:
     """Detections of image (H, W, 3) RGB at every scale factor, in source px.
 
     Each scale keeps those whose sqrt(w * h) in source px is in its range; ``proposals`` a scale are
     classified. Not merged: `merge_detections` does that. The model must be on ``device``; it is put in eval mode.
+
+    A canvas over ``tile`` px is looked at tile by tile, each with its ``proposals``. Tiles overlap by the largest box that
+    the scale is for (but by half a tile at most), so that every such box is whole in one; boxes cut by a tile are dropped.
     """
     parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64], int]] = []
-    for canvas in _canvases(model, image, scales, valid_ranges, device):
+    for canvas in _canvases(model, image, scales, valid_ranges, device, tile):
         with _precision(device):
             (found,) = model.detect(canvas.tensor, score_floor, proposals)
-        boxes = found.boxes.cpu().numpy() * canvas.to_source
-        kept = _in_range(boxes, canvas.valid_range)
+        boxes, kept = canvas.source_boxes(found.boxes)
         parts.append((boxes[kept], found.scores.cpu().numpy()[kept], found.labels.cpu().numpy()[kept], canvas.index))
     return ImageDetections(
         boxes=np.concatenate([part[0] for part in parts]),
@@ -80,23 +101,46 @@ def propose_image(
     valid_ranges: Sequence[ValidRange] | None = None,
     device: torch.device | str = "cpu",
     limit: int = PROPOSALS,
+    tile: int = TILE,
 ) -> ImageProposals:
     """The RPN's best ``limit`` proposals of image (H, W, 3) RGB at every scale, in source px.
 
-    SNIPER keeps them all, whatever their size (``valid_ranges`` None): mining picks by scale and range itself.
+    SNIPER keeps them all, whatever their size (``valid_ranges`` None): mining picks by scale and range itself. Of a canvas
+    in tiles, see `detect_image`, the best ``limit`` of all tiles are kept.
     """
     ranges = [(0.0, float("inf"))] * len(scales) if valid_ranges is None else valid_ranges
     parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int]] = []
-    for canvas in _canvases(model, image, scales, ranges, device):
+    for canvas in _canvases(model, image, scales, ranges, device, tile):
         with _precision(device):
             (found,) = model.propose(canvas.tensor, limit)
-        boxes = found.boxes.cpu().numpy() * canvas.to_source
-        kept = _in_range(boxes, canvas.valid_range)
+        boxes, kept = canvas.source_boxes(found.boxes)
         parts.append((boxes[kept], found.scores.cpu().numpy()[kept], canvas.index))
-    return ImageProposals(
-        boxes=np.concatenate([part[0] for part in parts]),
-        scores=np.concatenate([part[1] for part in parts]),
-        scale_index=np.concatenate([np.full(len(part[0]), part[2], np.int64) for part in parts]),
+    scores = np.concatenate([part[1] for part in parts])
+    scale_index = np.concatenate([np.full(len(part[0]), part[2], np.int64) for part in parts])
+    order = np.lexsort((-scores, scale_index))
+    rank = np.arange(order.size) - np.searchsorted(scale_index[order], scale_index[order])
+    best = np.sort(order[rank < limit])
+    return ImageProposals(np.concatenate([part[0] for part in parts])[best], scores[best], scale_index[best])
+
+
+def detect_flipped_too(
+    model: Detector,
+    image: npt.NDArray[np.uint8],
+    scales: Sequence[float],
+    valid_ranges: Sequence[ValidRange],
+    device: torch.device | str = "cpu",
+    score_floor: float = 0.001,
+) -> ImageDetections:
+    """What `detect_image` finds in the image and in its mirror image, the latter mirrored back."""
+    straight = detect_image(model, image, scales, valid_ranges, device, score_floor)
+    mirrored = detect_image(model, np.ascontiguousarray(image[:, ::-1]), scales, valid_ranges, device, score_floor)
+    boxes = mirrored.boxes.copy()
+    boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+    return ImageDetections(
+        np.concatenate((straight.boxes, boxes)),
+        np.concatenate((straight.scores, mirrored.scores)),
+        np.concatenate((straight.labels, mirrored.labels)),
+        np.concatenate((straight.scale_index, mirrored.scale_index)),
     )
 
 
@@ -112,8 +156,9 @@ def _canvases(
     scales: Sequence[float],
     valid_ranges: Sequence[ValidRange],
     device: torch.device | str,
+    tile: int,
 ) -> Iterator[_Canvas]:
-    """The image at each scale, round(size * scale), as the chips it was trained on were resized."""
+    """The image at each scale, round(size * scale), as the chips it was trained on were resized; large ones in tiles."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise OptionError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
     if not scales or len(scales) != len(valid_ranges):
@@ -123,10 +168,27 @@ def _canvases(
     picture = Image.fromarray(image)
     for index, (scale, valid_range) in enumerate(zip(scales, valid_ranges, strict=True)):
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        canvas = picture if size == picture.size else picture.resize(size, Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(canvas)).to(device).permute(2, 0, 1)[None]
-        back = width / size[0], height / size[1]
-        yield _Canvas(index, pixels, np.array(back * 2, np.float32), valid_range)
+        across, down = width / size[0], height / size[1]  # source px per canvas px
+        largest = valid_range[1] * scale
+        for top, bottom in tiles(size[1], tile, largest):
+            for left, right in tiles(size[0], tile, largest):
+                part, box = (right - left, bottom - top), (left * across, top * down, right * across, bottom * down)
+                same = part == picture.size and size == picture.size
+                canvas = picture if same else picture.resize(part, Image.Resampling.BILINEAR, box=box)
+                pixels = torch.from_numpy(np.array(canvas)).to(device).permute(2, 0, 1)[None]
+                offset, back = np.array([left, top] * 2, np.float32), np.array([across, down] * 2, np.float32)
+                inner = left > 0, top > 0, right < size[0], bottom < size[1]
+                yield _Canvas(index, pixels, offset, back, valid_range, inner)
+
+
+def tiles(length: int, tile: int, largest: float) -> list[tuple[int, int]]:
+    """Begin and end of each tile along an axis of ``length`` px: even, and overlapping by ``largest`` px or half a tile."""
+    if length <= tile:
+        return [(0, length)]
+    overlap = min(math.ceil(largest), tile // 2) if math.isfinite(largest) else tile // 2
+    number = math.ceil((length - overlap) / (tile - overlap))
+    starts = np.linspace(0, length - tile, number).round().astype(int).tolist()
+    return [(start, start + tile) for start in starts]
 
 
 def _in_range(boxes: npt.NDArray[np.float32], valid_range: ValidRange) -> npt.NDArray[np.bool_]:

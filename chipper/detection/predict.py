@@ -13,7 +13,7 @@ import numpy.typing as npt
 from chipper.columns import Images
 from chipper.detection.checkpoint import load_detector
 from chipper.detection.devices import pick_device
-from chipper.detection.inference import detect_image, merge_detections, propose_image
+from chipper.detection.inference import detect_flipped_too, detect_image, merge_detections, propose_image
 from chipper.detection.training import read_config
 from chipper.errors import ImageError, OptionError
 from chipper.images import image_path, open_source
@@ -55,6 +55,10 @@ class Pyramid:
         """These scales, with the ranges of training widened as the published code widens its own."""
         return cls(scales, tuple(map(_widened, valid_ranges)))
 
+    def single(self) -> Pyramid:
+        """Its middle scale alone, for objects of every size: what a detector without a pyramid does."""
+        return Pyramid((self.scales[len(self.scales) // 2],), (ValidRange(),))
+
 
 def _widened(trained: ValidRange) -> ValidRange:
     """The range at inference for one of training; for a range that the published code has not, by its own proportions."""
@@ -65,9 +69,20 @@ def _widened(trained: ValidRange) -> ValidRange:
 
 
 def predict(
-    run_dir: Path, images: Images, image_dir: Path, pyramid: Pyramid, device: str, score_floor: float, monitor: Monitor
+    run_dir: Path,
+    images: Images,
+    image_dir: Path,
+    pyramid: Pyramid,
+    device: str,
+    score_floor: float,
+    monitor: Monitor,
+    flip: bool = False,
 ) -> list[dict[str, Any]]:
-    """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales."""
+    """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales.
+
+    With ``flip`` the mirror image is looked at as well.
+    """
+    detect = detect_flipped_too if flip else detect_image
     where = pick_device(device)
     model, checkpoint = load_detector(run_dir, where)
     category_ids = checkpoint.identity.class_ids
@@ -76,7 +91,7 @@ def predict(
     with monitor.progress("detecting (images)", len(images)) as advance:
         for image_id, pixels in _pixels(images, image_dir, monitor):
             factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
-            found = merge_detections(detect_image(model, pixels, factors, ranges, where, score_floor))
+            found = merge_detections(detect(model, pixels, factors, ranges, where, score_floor))
             for box, score, label in zip(
                 found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
             ):

@@ -97,6 +97,12 @@ def test_detections_are_evaluated(folder: Path) -> None:
     assert "AP50" in done(folder, "evaluate val/coco.json found.json")
 
 
+def test_one_scale_and_mirror_images(folder: Path) -> None:
+    done(folder, "predict val/coco.json --run detector --single-scale --flip --out single.json")
+    assert "AP50" in done(folder, "evaluate val/coco.json single.json --curves curves.png")
+    assert (folder / "curves.png").stat().st_size > 1000
+
+
 def test_detections_of_other_images_are_refused(folder: Path) -> None:
     done(folder, "predict val/coco.json --run detector --out found.json")
     result = chipper(folder, "evaluate train/coco.json found.json")

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from chipper.detection.inference import detect_image, merge_detections, propose_image
+from chipper.detection.inference import detect_flipped_too, detect_image, merge_detections, propose_image, tiles
 from chipper.detection.model import Detections, Proposals, build_model
 from chipper.errors import OptionError
 from chipper.soft_nms import SoftNmsOptions
@@ -121,3 +126,64 @@ def test_the_model_is_left_untouched(tiny, image):
 def test_what_does_not_fit_together_is_refused(tiny, image, scales, ranges, message):
     with pytest.raises(OptionError, match=message):
         detect_image(tiny, image, scales, ranges)
+
+
+# --- large canvases ---
+
+
+@given(st.integers(1, 9000), st.integers(64, 2048), st.floats(1, 5000))
+def test_tiles_cover_an_axis_and_hold_every_box_that_a_scale_is_for(length, tile, largest):
+    found = tiles(length, tile, largest)
+    assert found[0][0] == 0
+    assert found[-1][1] == length
+    assert all(end - start == min(length, tile) for start, end in found)
+    held = min(int(largest), tile // 2, length)
+    for (_, end), (start, _) in itertools.pairwise(found):
+        assert end - start >= held - 1
+    assert len(found) <= 1 + 2 * length / tile + 1
+
+
+class Blobs:
+    """Stands in for a detector: finds the bounding box of every bright rectangle, as far as its tile shows it."""
+
+    def eval(self):
+        return self
+
+    def detect(self, images, score_floor, limit):
+        labels, count = ndimage.label(images[0, 0].numpy() > 128)
+        found = ndimage.find_objects(labels)
+        boxes = [[columns.start, rows.start, columns.stop, rows.stop] for rows, columns in found]
+        return [
+            Detections(torch.tensor(boxes).reshape(-1, 4).float(), torch.ones(count) * 0.5, torch.ones(count).long())
+        ]
+
+    def propose(self, images, limit):
+        (found,) = self.detect(images, 0, 0)
+        return [Proposals(found.boxes[:limit], found.scores[:limit])]
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 0.5])
+def test_an_image_in_tiles_shows_the_same_boxes_as_whole(scale):
+    rng = np.random.default_rng(4)
+    image = np.zeros((700, 900, 3), np.uint8)
+    for row in range(10):
+        for column in range(12):
+            y, x = 70 * row + rng.integers(5, 20), 75 * column + rng.integers(5, 20)
+            image[y : y + rng.integers(12, 44), x : x + rng.integers(12, 44)] = 255
+    whole = detect_image(Blobs(), image, [scale], [(0.0, 60.0)], tile=10**6)
+    tiled = detect_image(Blobs(), image, [scale], [(0.0, 60.0)], tile=256)
+    assert len(whole.boxes) == 120
+    wanted, found = ({tuple(box) for box in some.boxes.round(3).tolist()} for some in (whole, tiled))
+    if scale == 1.0:
+        assert found == wanted
+    close = np.abs(tiled.boxes[:, None] - whole.boxes[None]).max(axis=2) <= 1 / scale + 1e-3
+    assert close.any(axis=0).all()
+    assert close.any(axis=1).all()
+    few = propose_image(Blobs(), image, [scale, 1.0], None, limit=30, tile=256)
+    assert np.bincount(few.scale_index).tolist() == [30, 30]
+
+
+def test_the_mirror_image_is_mirrored_back(image):
+    found = detect_flipped_too(WholeImage(), image, [1.0], [EVERYTHING])
+    quarter = found.boxes[found.labels == 2]
+    np.testing.assert_allclose(quarter, [[0, 0, 32.5, 22.5], [97.5, 0, 130, 22.5]])
