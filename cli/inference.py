@@ -16,9 +16,12 @@ from chipper.cli.options import (
     scales_option,
     valid_ranges_option,
     workdir_option,
+    workers_options,
 )
 from chipper.errors import CheckpointError
+from chipper.scales import parse_scales
 from chipper.workdir import Workdir
+from chipper.workers import Workers
 
 
 @click.command()
@@ -29,37 +32,58 @@ from chipper.workdir import Workdir
     show_default=True,
     help="A .pkl as SNIPER reads it, or a .parquet.",
 )
-@click.option("--per-scale", type=int, default=300, show_default=True, help="Proposals of an image at each scale.")
+@click.option(
+    "--per-scale", type=click.IntRange(1), default=300, show_default=True, help="Proposals of an image at each scale."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["rpn", "selective-search"]),
+    default="rpn",
+    show_default=True,
+    help="selective-search needs no training; --run and --device count for nothing then.",
+)
 @scales_option
 @image_dir_option
 @run_option
 @device_option
+@workers_options
 @workdir_option
 def propose(
     workdir: Workdir,
     run_name: str | None,
     out: Path,
     per_scale: int,
+    method: str,
     scales: str | None,
     image_dir: Path | None,
     device: str,
+    workers: Workers,
 ) -> None:
     """Propose object boxes in the images of the workdir, for mine-negatives.
 
     \b
     Example: chipper propose --run rpn --out rpn.pkl
+             chipper propose --method selective-search --out search.pkl
     """
-    from chipper.detection.predict import Pyramid
-    from chipper.detection.predict import propose as propose_all
     from chipper.proposals import write_pickle, write_proposals
 
     started = time.perf_counter()
-    run_dir = _run_dir(workdir, run_name)
+    if method == "rpn":
+        from chipper.detection.predict import Pyramid
+        from chipper.detection.predict import propose as propose_all
+
+        run_dir = _run_dir(workdir, run_name)
+        pyramid = Pyramid.of(run_dir, scales, None)
     dataset = workdir.dataset()
     images = workdir.all_images(dataset)
     folder = workdir.image_dir(dataset, image_dir)
-    pyramid = Pyramid.of(run_dir, scales, None)
-    found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
+    if method == "rpn":
+        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
+    else:
+        from chipper.selective_search import selective_search
+
+        number = len(parse_scales(scales) if scales else dataset.positive_options.scales)
+        found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor())
     if out.suffix == ".parquet":
         write_proposals(out, found)
     else:

@@ -55,7 +55,7 @@ LAYERS = [
         "chipper.pool",
         "chipper.verify",
     ],
-    ["chipper.chip_sets", "chipper.epoch_shards"],
+    ["chipper.chip_sets", "chipper.epoch_shards", "chipper.selective_search"],
     ["chipper.drawing", "chipper.preview", "chipper.evaluation"],
     ["chipper.detection"],
     ["chipper.cli"],
