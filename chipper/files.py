@@ -78,7 +78,7 @@ def remove(path: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed have left in ``folder`` and the folders in it; none may be at work."""
-    for ending in ("parquet", "tar", "json"):
+    for ending in ("parquet", "tar", "json", "pt"):
         for pattern in (f".*.{ending}*.partial", f"*/.*.{ending}*.partial"):
             for left in folder.glob(pattern):
                 remove(left)

@@ -7,7 +7,6 @@ any moment leaves a whole checkpoint. Files hold tensors and plain containers al
 
 from __future__ import annotations
 
-import os
 import random
 import re
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import torch
 
 from chipper.detection.model import MODELS, Detector, build_model
 from chipper.errors import CheckpointError, StorageError
+from chipper.files import atomic, remove
 
 FORMAT = 1
 KEEP = 2
@@ -81,27 +81,16 @@ def restore_rng(states: dict[str, Any]) -> None:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write ``checkpoint-<step>.pt`` and remove all older ones but one. Raises StorageError and changes nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{checkpoint.progress.step:08d}.pt"
-    temporary = path.with_suffix(f".tmp{os.getpid()}")
     content = {"format": FORMAT, **vars(checkpoint)}
     content |= {"identity": asdict(checkpoint.identity), "progress": asdict(checkpoint.progress)}
     try:
-        with temporary.open("wb") as file:
+        with atomic(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+    except RuntimeError as error:  # torch reports a full disk so
         raise StorageError(f"cannot write the checkpoint {path}: {error}") from error
     for old in checkpoints(folder)[:-KEEP]:
-        old.unlink(missing_ok=True)
+        remove(old)
     return path
 
 

@@ -37,6 +37,7 @@ from chipper.detection.model import Detector, mean_over_processes
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import OptionError, TrainingError
+from chipper.files import sweep
 from chipper.seeds import hashed
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,10 @@ def train(
             for batches, waited in timed(loader_factory(epoch, run.at.position), options.accumulate):
                 if run.at.step >= total:
                     break
-                report = run.advance(batches, waited)
+                try:
+                    report = run.advance(batches, waited)
+                except torch.OutOfMemoryError:
+                    raise TrainingError(run.out_of_memory(batches)) from None
                 if writer:
                     writer.write(report)
                 stopped = bool(on_step and on_step(report))
@@ -147,6 +151,8 @@ class _Run:
         self.identity = Identity.of(model, options.class_ids, options.class_names)
         if len(options.class_ids) != model.num_classes:
             raise OptionError(f"the model has {model.num_classes} classes, the data {len(options.class_ids)}")
+        if self.rank == 0:
+            sweep(self.folder)
         checkpoint = self._find_checkpoint()
         model.box_head.requires_grad_(not options.rpn_only)
         if options.freeze_norms:
@@ -260,6 +266,15 @@ class _Run:
         return (
             f"the loss or its gradient is not finite at step {self.at.step + 1} ({named}); its chips: "
             f"{', '.join(str(chip) for batch in batches for chip in batch.chip_ids.tolist())}; {good}; a lower --lr may help"
+        )
+
+    def out_of_memory(self, batches: list[Batch]) -> str:
+        """What to do about it."""
+        chips, most = len(batches[0]), max(batch.boxes.shape[1] for batch in batches)
+        return (
+            f"{self.device} has too little memory for {chips} chips of {batches[0].images.shape[-1]} px with up to {most} boxes; "
+            f"lower --batch-size (with --accumulate {2 * self.options.accumulate} and half of it a step is the same), or take a "
+            f"smaller --model; then --resume"
         )
 
     def save(self) -> None:

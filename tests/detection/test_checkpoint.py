@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -65,7 +68,7 @@ def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path, content, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.torch, "save", full_disk)
-    with pytest.raises(StorageError, match="No space left on device"):
+    with pytest.raises(StorageError, match="no space is left on that disk"):
         save_checkpoint(tmp_path, at_step(content, 10))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000005.pt"]
     assert load_checkpoint(tmp_path).progress.step == 5
@@ -128,3 +131,51 @@ def test_checkpoints_ignores_what_others_put_there(tmp_path, content):
     (tmp_path / "checkpoint-best.pt").write_text("")
     save_checkpoint(tmp_path, at_step(content, 7))
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000007.pt"]
+
+
+KILLED_WHILE_SAVING = """
+import io, os, signal, sys
+from pathlib import Path
+import torch
+import chipper.detection.checkpoint as checkpoint
+
+folder, moment = Path(sys.argv[1]), int(sys.argv[2])
+latest = checkpoint.load_checkpoint(folder)
+latest = checkpoint.Checkpoint(**{**vars(latest), "progress": checkpoint.Progress(step=99)})
+save = torch.save
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half(content, file):
+    buffer = io.BytesIO()
+    save(content, buffer)
+    file.write(buffer.getvalue()[: buffer.tell() // 2])
+    file.flush()
+    die()
+
+if moment == 0:
+    torch.save = half
+elif moment == 1:
+    os.fsync = die
+elif moment == 2:
+    os.replace = die
+else:
+    Path.unlink = die
+checkpoint.save_checkpoint(folder, latest)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", [0, 1, 2, 3], ids=["half written", "not synced", "not renamed", "old one not removed"]
+)
+def test_a_run_killed_while_it_writes_a_checkpoint_has_the_one_before(tmp_path, content, moment):
+    for step in (5, 10):
+        save_checkpoint(tmp_path, dataclasses.replace(content, progress=Progress(step, 1, 4)))
+    words = [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path), str(moment)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    found = load_checkpoint(tmp_path)
+    assert found.progress.step == (99 if moment == 3 else 10)
+    assert found.model.keys() == content.model.keys()
+    save_checkpoint(tmp_path, dataclasses.replace(content, progress=Progress(100, 1, 4)))
+    assert load_checkpoint(tmp_path).progress.step == 100

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.ops import batched_nms, box_iou
 
-from chipper.detection.checkpoint import checkpoints, load_checkpoint
+from chipper.detection.checkpoint import checkpoints, load_checkpoint, load_detector
 from chipper.detection.engine import TrainOptions, train
 from chipper.detection.flips import flip, flips_of
 from chipper.detection.metrics import read_metrics
@@ -147,6 +147,70 @@ def test_a_loss_that_is_not_finite_stops_naming_step_and_chips_and_keeps_the_las
     assert load_checkpoint(tmp_path).progress.step == 3
     assert all(torch.isfinite(value).all() for value in load_checkpoint(tmp_path).model.values())
     assert len(rows_of(tmp_path)) == 4
+
+
+def test_too_little_memory_says_what_to_lower(factory, tmp_path, monkeypatch):
+    model = tiny()
+
+    def forward(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+
+    monkeypatch.setattr(model, "forward", forward)
+    with pytest.raises(TrainingError, match="for 2 chips of 64 px .*lower --batch-size") as caught:
+        train(OPTIONS, model, factory, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(draw_batch, tmp_path):
+    """With frozen norms, and the same number of rois in each, or nearly so."""
+    parts = [draw_batch(seed=20 + i, chips=2, size=64, first_id=2 * i) for i in range(4)]
+    most = max(part.boxes.shape[1] for part in parts)
+
+    def joined(pair):
+        def values(name):
+            tensors = [getattr(part, name) for part in pair]
+            if name in ("boxes", "labels", "valid", "ignore"):
+                shape = [(len(t), most - t.shape[1], *t.shape[2:]) for t in tensors]
+                tensors = [torch.cat((t, t.new_zeros(s)), dim=1) for t, s in zip(tensors, shape, strict=True)]
+            return torch.cat(tensors)
+
+        return type(pair[0])(**{f.name: values(f.name) for f in dataclasses.fields(pair[0])})
+
+    options = dataclasses.replace(OPTIONS, epochs=1, freeze_norms=True, lr=1e-3)
+    train(dataclasses.replace(options, accumulate=2), tiny(), lambda e, s: parts, tmp_path / "parts")
+    large = [joined(parts[:2]), joined(parts[2:])]
+    train(dataclasses.replace(options, batch_size=4), tiny(), lambda e, s: large, tmp_path / "large")
+    rows = [rows_of(tmp_path / name) for name in ("parts", "large")]
+    assert len(rows[0]) == len(rows[1]) == 2
+    for one, other in zip(*rows, strict=True):
+        for name in ("rpn_objectness", "rpn_box"):
+            assert one[name] == pytest.approx(other[name], rel=1e-3)
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.05)
+        assert one["foreground_rois"] == other["foreground_rois"]
+
+
+def test_a_running_average_of_the_weights_is_what_inference_loads(factory, tmp_path):
+    options = dataclasses.replace(OPTIONS, ema=0.5, max_steps=3, checkpoint_every=1)
+    seen = []
+    model = tiny()
+    key = "rpn.cls_logits.weight"
+    train(options, model, factory, tmp_path, lambda report: seen.append(model.state_dict()[key].clone()) and None)
+    average = 0.5 * (0.5 * seen[0] + 0.5 * seen[1]) + 0.5 * seen[2]
+    loaded, checkpoint = load_detector(tmp_path)
+    torch.testing.assert_close(loaded.state_dict()[key], average)
+    torch.testing.assert_close(checkpoint.model[key], seen[2])
+    options = dataclasses.replace(options, max_steps=4, resume=True)
+    train(options, tiny(), factory, tmp_path)
+    four = load_checkpoint(tmp_path)
+    torch.testing.assert_close(four.ema[key], 0.5 * average + 0.5 * four.model[key])
+
+
+def test_a_class_without_instances_is_trained_and_found_nowhere(factory, tmp_path):
+    options = dataclasses.replace(
+        OPTIONS, class_ids=(3, 7, 9), class_names=("square", "disc", "never seen"), max_steps=2
+    )
+    assert train(options, build_model("tiny", 3, 64, weights=None), factory, tmp_path).finished
+    assert all(math.isfinite(row["loss"]) for row in rows_of(tmp_path))
 
 
 def test_runs_are_not_overwritten_nor_resumed_with_other_classes(factory, tmp_path):
