@@ -32,6 +32,7 @@ class _Detection(msgspec.Struct):
     category_id: int
     bbox: _Box
     score: float
+    segmentation: dict[str, Any] | None = None  # RLE of the image's size
 
 
 MOST_NAMED = 12  # classes in a picture's legend
@@ -49,8 +50,8 @@ class Evaluation:
     recall: Curve = field(compare=False)  # where it is taken
 
 
-def evaluate(coco_path: Path, detections: Path) -> Evaluation:
-    """Evaluate a COCO results file against a COCO file.
+def evaluate(coco_path: Path, detections: Path, masks: bool = False) -> Evaluation:
+    """Evaluate a COCO results file against a COCO file, by boxes or by ``masks``.
 
     Annotations without area or crowd flag count as build-positives counts them; those without a usable box are left out,
     and so are detections that are not finite.
@@ -59,8 +60,14 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
         AnnotationError: the COCO file cannot be read.
         OptionError: the results cannot be read, or are of other images.
     """
-    content = _read_truth(coco_path)
-    found = [msgspec.structs.asdict(d) | {"bbox": list(d.bbox)} for d in _read_results(detections)]
+    content = _read_truth(coco_path, masks)
+    found: list[dict[str, Any]] = [
+        {"image_id": d.image_id, "category_id": d.category_id, "score": d.score}
+        | ({"segmentation": d.segmentation} if masks else {"bbox": list(d.bbox)})
+        for d in _read_results(detections)
+    ]
+    if masks and any(entry["segmentation"] is None for entry in found):
+        raise OptionError(f"{detections} has no masks; train with --masks, or leave out --masks here")
     unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
     if unknown:
         raise OptionError(
@@ -68,7 +75,7 @@ def evaluate(coco_path: Path, detections: Path) -> Evaluation:
             f"{min(unknown)}); give the annotations that `chipper predict` ran on"
         )
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        run = _matched(content, found)
+        run = _matched(content, found, kind="segm" if masks else "bbox")
         run.summarize()
     precision, recall = (
         run.eval["precision"][:, :, :, 0, -1],
@@ -120,7 +127,9 @@ def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
     return out | {f"AR{AR_LIMITS[-1]}{size}": _mean(recall[:, 0, k, -1]) for k, size in ((1, "s"), (2, "m"), (3, "l"))}
 
 
-def _matched(content: dict[str, Any], found: list[dict[str, Any]], limits: tuple[int, ...] | None = None) -> Any:
+def _matched(
+    content: dict[str, Any], found: list[dict[str, Any]], limits: tuple[int, ...] | None = None, kind: str = "bbox"
+) -> Any:
     """Pycocotools' evaluation; with ``limits`` of boxes an image, that of proposals, which have no class."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -132,7 +141,7 @@ def _matched(content: dict[str, Any], found: list[dict[str, Any]], limits: tuple
     if not found:
         results.dataset = {"images": [], "categories": [], "annotations": []}
         results.createIndex()
-    run = COCOeval(truth, results, "bbox")
+    run = COCOeval(truth, results, kind)
     if limits is not None:
         run.params.maxDets = list(limits)
     run.evaluate()
@@ -170,8 +179,11 @@ def draw_curves(evaluation: Evaluation, path: Path) -> None:
         figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
 
 
-def _read_truth(path: Path) -> dict[str, Any]:
-    """The lists of a COCO file that pycocotools needs, with what it needs of each record."""
+def _read_truth(path: Path, masks: bool = False) -> dict[str, Any]:
+    """The lists of a COCO file that pycocotools needs, with what it needs of each record.
+
+    Of ``masks``, an object without one counts as its box.
+    """
     content = _read_json(path, AnnotationError, "annotation file", _TRUTH_CURE)
     try:
         images = {image["id"]: image for image in content["images"]}
@@ -202,8 +214,11 @@ def _read_truth(path: Path) -> dict[str, Any]:
                 "iscrowd": int(bool(record.get("iscrowd", 0))),
             }
         )
+        if masks:
+            outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            annotations[-1]["segmentation"] = record.get("segmentation") or outline
     return {
-        "images": [{"id": image_id} for image_id in images],
+        "images": [{k: image[k] for k in ("id", "width", "height") if k in image} for image in images.values()],
         "categories": categories,
         "annotations": annotations,
         "info": {},

@@ -85,6 +85,58 @@ def _clip_rle(packed: dict[str, Any], window: Window, image_size: tuple[int, int
     return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}, float(coco_mask.area(encoded))
 
 
+def mask_in_box(segmentation: Any, box: npt.ArrayLike, side: int) -> npt.NDArray[np.uint8]:
+    """What a chip's segmentation, as `clip_segmentation` gives it, covers of a box: (side, side) of 0 and 1.
+
+    The box (4,) is x1 y1 x2 y2 in chip px; row 0 of the grid is its top. No mask, or one outside the box, is all 0.
+    """
+    x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
+    nothing = np.zeros((side, side), np.uint8)
+    if not segmentation or not x2 > x1 or not y2 > y1:
+        return nothing
+    if isinstance(segmentation, list):
+        factor = np.array([side / (x2 - x1), side / (y2 - y1)])
+        polygons = [((np.reshape(flat, (-1, 2)) - (x1, y1)) * factor).ravel().tolist() for flat in segmentation]
+        return np.asarray(coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, side, side))), np.uint8)
+    height, width = segmentation["size"]
+    whole = coco_mask.decode({"size": [height, width], "counts": segmentation["counts"].encode("ascii")})
+    inside = (max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height))
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        return nothing
+    cut = Image.fromarray(whole * np.uint8(255)).resize((side, side), Image.Resampling.BILINEAR, box=inside)
+    return np.asarray(np.asarray(cut) >= 128, np.uint8)
+
+
+def paste_mask(mask: npt.NDArray[np.float32], box: npt.ArrayLike, image_size: tuple[int, int]) -> dict[str, Any]:
+    """A compressed RLE of the image's size (width, height), from the probabilities (m, m) of a box's px.
+
+    The box (4,) is x1 y1 x2 y2 in image px; px whose centre has a probability of a half or more belong to the mask
+    (Mask R-CNN, He et al., ICCV 2017, section 3.1).
+    """
+    x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
+    width, height = image_size
+    left, top = max(int(np.floor(x1)), 0), max(int(np.floor(y1)), 0)
+    right, bottom = min(int(np.ceil(x2)), width), min(int(np.ceil(y2)), height)
+    whole = np.zeros((height, width), np.uint8, order="F")
+    if right > left and bottom > top and x2 > x1 and y2 > y1:
+        rows, columns = mask.shape
+        # the part of the grid that lies under each px of the window; beyond the box there is nothing
+        u = (np.arange(left, right) + 0.5 - x1) / (x2 - x1) * columns - 0.5
+        v = (np.arange(top, bottom) + 0.5 - y1) / (y2 - y1) * rows - 0.5
+        across, down = _weights(u, columns), _weights(v, rows)
+        whole[top:bottom, left:right] = down @ mask @ across.T >= 0.5
+    encoded = coco_mask.encode(whole)
+    return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
+
+
+def _weights(places: npt.NDArray[np.float64], cells: int) -> npt.NDArray[np.float64]:
+    """(n, cells) weights of linear interpolation at places in cells; places outside the grid have none."""
+    distance = np.abs(places.clip(0, cells - 1)[:, None] - np.arange(cells))
+    weights = np.clip(1 - distance, 0, None)
+    weights[(places < -0.5) | (places > cells - 0.5)] = 0
+    return np.asarray(weights)
+
+
 def clip_keypoints(keypoints: Any, window: Window) -> tuple[list[float], int]:
     """COCO keypoints x y v in chip px and how many are labelled; those outside become 0 0 0, as COCO writes
     unlabelled ones, and what is no list of keypoints becomes none.

@@ -170,7 +170,8 @@ def predict(
     default=None,
     help="Draw precision over recall: a .png.",
 )
-def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path | None) -> None:
+@click.option("--masks", is_flag=True, help="Compare masks, not boxes.")
+def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path | None, masks: bool) -> None:
     """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
 
     \b
@@ -184,7 +185,7 @@ def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path 
         recall = evaluate_proposals(coco, proposals)
         print_summary(f"Recall of {proposals}", [(name, f"{value:.4f}") for name, value in recall.items()])
         return
-    result = evaluate_file(coco, detections)
+    result = evaluate_file(coco, detections, masks)
     if curves is not None:
         draw_curves(result, curves)
     rows = [(name, f"{value:.4f}") for name, value in result.numbers.items()]

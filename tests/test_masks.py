@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from chipper.demo_data import run_lengths
-from chipper.masks import Window, clip_keypoints, clip_segmentation
+from chipper.masks import Window, clip_keypoints, clip_segmentation, mask_in_box, paste_mask
 
 SIZE = (400, 300)  # source px, width and height
 FINE = 8  # the drawn truth has this many px for each chip px
@@ -211,3 +211,55 @@ def test_keypoints_on_the_sides_of_the_content() -> None:
 
 def test_no_keypoints() -> None:
     assert clip_keypoints([], WINDOWS["coarse"]) == ([], 0)
+
+
+# --- in boxes, for training and from inference ---
+
+
+def test_a_mask_within_a_box_worked_out_by_hand() -> None:
+    """The left half of the box, as a polygon and as RLE; half a box beside the mask is empty."""
+    polygon = [[10.0, 20.0, 20.0, 20.0, 20.0, 60.0, 10.0, 60.0]]
+    pixels = np.zeros((100, 100), np.uint8, order="F")
+    pixels[20:60, 10:20] = 1
+    encoded = coco_mask.encode(pixels)
+    rle = {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    wanted = np.zeros((8, 8), np.uint8)
+    wanted[:, :4] = 1
+    for segmentation in (polygon, rle):
+        np.testing.assert_array_equal(mask_in_box(segmentation, [10, 20, 30, 60], 8), wanted)
+        assert not mask_in_box(segmentation, [40, 20, 60, 60], 8).any()
+        assert mask_in_box(segmentation, [10, 20, 20, 60], 8).all()
+    for nothing in ([], None):
+        assert not mask_in_box(nothing, [10, 20, 30, 60], 8).any()
+    assert not mask_in_box(polygon, [10, 20, 10, 60], 8).any()
+
+
+def test_a_pasted_mask_is_the_part_of_the_box_over_one_half() -> None:
+    mask = np.zeros((28, 28), np.float32)
+    mask[:, :14] = 1.0
+    pasted = paste_mask(mask, [10, 20, 38, 48], (100, 80))
+    found = coco_mask.decode(pasted | {"counts": pasted["counts"].encode()})
+    wanted = np.zeros((80, 100), np.uint8)
+    wanted[20:48, 10:24] = 1
+    np.testing.assert_array_equal(found, wanted)
+    beyond = paste_mask(np.ones((28, 28), np.float32), [-5.5, 70, 4.4, 95], (100, 80))
+    found = coco_mask.decode(beyond | {"counts": beyond["counts"].encode()})
+    assert found.sum() == found[70:, :4].sum() == 40
+    empty = paste_mask(mask, [10, 20, 10, 48], (100, 80))
+    assert coco_mask.area(empty | {"counts": empty["counts"].encode()}) == 0
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=30)
+def test_a_mask_taken_out_of_a_box_and_pasted_back_is_nearly_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y, w, h = *rng.integers(0, 60, 2), *rng.integers(20, 100, 2)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    radius = rng.uniform(0.6, 1, 9)
+    points = np.column_stack((np.cos(angles) * radius * w / 2 + x + w / 2, np.sin(angles) * radius * h / 2 + y + h / 2))
+    polygon = [points.ravel().tolist()]
+    box = [*points.min(axis=0), *points.max(axis=0)]
+    whole = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygon, 200, 200)))
+    pasted = paste_mask(mask_in_box(polygon, box, 56).astype(np.float32), box, (200, 200))
+    found = coco_mask.decode(pasted | {"counts": pasted["counts"].encode()})
+    assert (found & whole).sum() >= 0.85 * (found | whole).sum()

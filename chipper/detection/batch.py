@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -23,15 +24,19 @@ class Batch:
     content: Tensor  # (B, 2) float32, width and height of the part of the chip that is image
     valid_range: Tensor  # (B, 2) float32, sqrt(w * h) in chip px that this chip's scale is for; high end may be inf
     chip_ids: Tensor  # (B,) int64
+    masks: Tensor | None = None  # (B, G, m, m) uint8, 1 where the object covers its box; all 0 where it has no mask
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``; copies from pinned memory do not block."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return replace(self, **moved)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, as the DataLoader asks for."""
-        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
     def __len__(self) -> int:
         return self.images.shape[0]

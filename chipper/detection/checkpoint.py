@@ -33,11 +33,13 @@ class Identity:
     class_names: tuple[str, ...]
     chip_size: int
     stride: int  # of the finest anchors
+    masks: bool = False  # it has a mask head
 
     @staticmethod
     def of(model: Detector, class_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Identity:
         """The identity of ``model`` trained on these classes."""
-        return Identity(model.spec.name, tuple(class_ids), tuple(class_names), model.chip_size, model.spec.strides[0])
+        stride, masks = model.spec.strides[0], model.mask_head is not None
+        return Identity(model.spec.name, tuple(class_ids), tuple(class_names), model.chip_size, stride, masks)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def require_same(found: Identity, wanted: Identity, path: Path) -> None:
         ("the classes of the checkpoint are", _classes(found), _classes(wanted)),
         ("the chip size of the checkpoint is", found.chip_size, wanted.chip_size),
         ("the anchors' stride of the checkpoint is", found.stride, wanted.stride),
+        ("--masks of the checkpoint is", found.masks, wanted.masks),
     ):
         if have != want:
             raise CheckpointError(f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}")
@@ -148,7 +151,7 @@ def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detec
     identity = checkpoint.identity
     if identity.model not in MODELS:
         raise CheckpointError(f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}")
-    model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None)
+    model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None, masks=identity.masks)
     load_weights(model, checkpoint, path, average=True)
     return model.to(device).eval(), checkpoint
 

@@ -26,4 +26,7 @@ def flip(batch: Batch, flips: Tensor) -> Batch:
     x1, y1, x2, y2 = batch.boxes.unbind(dim=2)
     boxes = torch.stack((width - x2, y1, width - x1, y2), dim=2)
     moved = flips[:, None] & (batch.labels > 0)
-    return replace(batch, images=images, boxes=torch.where(moved[..., None], boxes, batch.boxes))
+    masks = batch.masks
+    if masks is not None:
+        masks = torch.where(moved[..., None, None], masks.flip(3), masks)
+    return replace(batch, images=images, boxes=torch.where(moved[..., None], boxes, batch.boxes), masks=masks)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ class ImageDetections:
     scores: npt.NDArray[np.float32]  # (n,)
     labels: npt.NDArray[np.int64]  # (n,) 1..C
     scale_index: npt.NDArray[np.int64]  # (n,) the scale that found it
+    masks: npt.NDArray[np.float32] | None = None  # (n, 28, 28) probabilities over the box, from a model with masks
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,27 @@ def detect_image(
     A canvas over ``tile`` px is looked at tile by tile, each with its ``proposals``. Tiles overlap by the largest box that
     the scale is for (but by half a tile at most), so that every such box is whole in one; boxes cut by a tile are dropped.
     """
-    parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64], int]] = []
+    parts: list[ImageDetections] = []
     for canvas in _canvases(model, image, scales, valid_ranges, device, tile):
         with _precision(device):
             (found,) = model.detect(canvas.tensor, score_floor, proposals)
         boxes, kept = canvas.source_boxes(found.boxes)
-        parts.append((boxes[kept], found.scores.cpu().numpy()[kept], found.labels.cpu().numpy()[kept], canvas.index))
-    return ImageDetections(
-        boxes=np.concatenate([part[0] for part in parts]),
-        scores=np.concatenate([part[1] for part in parts]),
-        labels=np.concatenate([part[2] for part in parts]),
-        scale_index=np.concatenate([np.full(len(part[0]), part[3], np.int64) for part in parts]),
-    )
+        parts.append(
+            ImageDetections(
+                boxes=boxes[kept],
+                scores=found.scores.cpu().numpy()[kept],
+                labels=found.labels.cpu().numpy()[kept],
+                scale_index=np.full(kept.size, canvas.index, np.int64),
+                masks=None if found.masks is None else found.masks.cpu().numpy()[kept],
+            )
+        )
+    return _joined(parts)
+
+
+def _joined(parts: list[ImageDetections]) -> ImageDetections:
+    arrays: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
+    joined: dict[str, Any] = {k: None if v[0] is None else np.concatenate(v) for k, v in arrays.items()}
+    return ImageDetections(**joined)
 
 
 def propose_image(
@@ -136,18 +147,15 @@ def detect_flipped_too(
     mirrored = detect_image(model, np.ascontiguousarray(image[:, ::-1]), scales, valid_ranges, device, score_floor)
     boxes = mirrored.boxes.copy()
     boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
-    return ImageDetections(
-        np.concatenate((straight.boxes, boxes)),
-        np.concatenate((straight.scores, mirrored.scores)),
-        np.concatenate((straight.labels, mirrored.labels)),
-        np.concatenate((straight.scale_index, mirrored.scale_index)),
-    )
+    masks = None if mirrored.masks is None else mirrored.masks[:, :, ::-1]
+    return _joined([straight, replace(mirrored, boxes=boxes, masks=masks)])
 
 
 def merge_detections(found: ImageDetections, options: SoftNmsOptions = SNIPER_MERGE) -> ImageDetections:
     """One image's detections of all scales after Gaussian Soft-NMS, best first."""
     index, scores = soft_nms(found.boxes, found.scores, found.labels, options)
-    return ImageDetections(found.boxes[index], scores, found.labels[index], found.scale_index[index])
+    masks = None if found.masks is None else found.masks[index]
+    return ImageDetections(found.boxes[index], scores, found.labels[index], found.scale_index[index], masks)
 
 
 def _canvases(

@@ -13,8 +13,9 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from chipper.detection.batch import Batch
 from chipper.epoch_shards import epoch_folder
-from chipper.errors import ShardError, TrainingError
+from chipper.errors import OptionError, ShardError, TrainingError
+from chipper.masks import mask_in_box
 from chipper.pool import RERUN, Pool
 from chipper.workdir import Workdir
 
@@ -51,14 +53,18 @@ class Chip:
     content: tuple[float, float]
     valid_range: tuple[float, float]
     chip_id: int
+    masks: npt.NDArray[np.uint8] | None = None  # (g, m, m), see `Batch`
+
+
+MASK_SIDE = 56  # m: twice what the mask head predicts
+Decoder = Callable[[bytes, bytes], "Chip"]
 
 
 class ChipDataset(Dataset[Chip]):
-    """The chips of one list, decoded on demand; ``categories`` are the category ids of the labels 1..C, in that order."""
+    """The chips of one list, decoded on demand."""
 
-    def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], categories: list[int]) -> None:
-        self._pool, self._rows = pool, rows
-        self._label = {category: k + 1 for k, category in enumerate(categories)}
+    def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], decode: Decoder) -> None:
+        self._pool, self._rows, self._decode = pool, rows, decode
         self._damages = Damages(rows.size)
 
     def __len__(self) -> int:
@@ -68,7 +74,7 @@ class ChipDataset(Dataset[Chip]):
         while True:
             row = int(self._rows[position % len(self)])
             try:
-                return decode_chip(*self._pool.read(row), self._label)
+                return self._decode(*self._pool.read(row))
             except ShardError as error:
                 self._damages.note(row, error)
                 position += 1
@@ -90,7 +96,7 @@ class Damages:
             raise error
 
 
-def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int]) -> Chip:
+def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int], masks: bool = False) -> Chip:
     """Decode one sample of a shard; ``label_of`` gives the label of each category id."""
     sample = msgspec.json.decode(record)
     annotations: list[dict[str, Any]] = sample["annotations"]
@@ -98,15 +104,20 @@ def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int]) -> Chip:
     low, high = sample["chip"]["valid_range"]
     with Image.open(io.BytesIO(jpeg)) as image:
         pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert would copy
+    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    drawn = [
+        mask_in_box(a.get("segmentation"), box, MASK_SIDE) for a, box in zip(annotations, boxes, strict=True) if masks
+    ]
     return Chip(
         image=pixels,
-        boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+        boxes=boxes,
         labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
         valid=np.array([a["valid"] for a in annotations], dtype=np.bool_),
         ignore=np.array([a["ignore"] for a in annotations], dtype=np.bool_),
         content=(float(sample["chip"]["content"][0]), float(sample["chip"]["content"][1])),
         valid_range=(low, math.inf if high is None else high),
         chip_id=sample["chip"]["chip_id"],
+        masks=np.array(drawn, np.uint8).reshape(-1, MASK_SIDE, MASK_SIDE) if masks else None,
     )
 
 
@@ -130,6 +141,7 @@ def collate(chips: list[Chip]) -> Batch:
         content=torch.tensor([chip.content for chip in chips], dtype=torch.float32),
         valid_range=torch.tensor([chip.valid_range for chip in chips], dtype=torch.float32),
         chip_ids=torch.tensor([chip.chip_id for chip in chips], dtype=torch.int64),
+        masks=None if chips[0].masks is None else padded("masks", torch.uint8, MASK_SIDE, MASK_SIDE),
     )
 
 
@@ -142,9 +154,8 @@ class LoaderOptions:
     rank: int = 0
     world: int = 1
     pin: bool = False
-    stream: bool = (
-        False  # read the epochs' own shards (layout ``epochs``) from start to end, and not the pool by offset
-    )
+    stream: bool = False  # read the epochs' own shards (layout ``epochs``), not the pool by offset
+    masks: bool = False  # the objects' masks, too
 
 
 class ChipLoader:
@@ -161,6 +172,12 @@ class ChipLoader:
         if self.pool.set.id != self._dataset.epochs_id:
             raise ShardError(f"the shards in {shards} are not those of the epochs in {workdir.path}; {RERUN}")
         self.category_ids = [category.id for category in self._dataset.categories]
+        label_of = {category: k + 1 for k, category in enumerate(self.category_ids)}
+        self._decode = partial(decode_chip, label_of=label_of, masks=options.masks)
+        if options.masks and not self._dataset.positive_options.masks:
+            raise OptionError(
+                "the chips have no masks to train on; run `chipper build-positives` with --masks, and export"
+            )
         self._epochs: dict[int, npt.NDArray[np.int64]] = {}
 
         if options.stream:
@@ -174,7 +191,7 @@ class ChipLoader:
         batches = list(rank_batches(rows.size, start_position, options.batch_size, options.rank, options.world))
         if options.stream:
             return Batches(self._stream(own, batches), None, len(batches), options)
-        return Batches(ChipDataset(self.pool, rows, self.category_ids), batches, len(batches), options)
+        return Batches(ChipDataset(self.pool, rows, self._decode), batches, len(batches), options)
 
     def _stream(self, epoch: int, batches: list[list[int]]) -> EpochStream:
         """The epoch's own shards; ShardError where they are not whole or of another list."""
@@ -186,7 +203,7 @@ class ChipLoader:
             pool = Pool(folder)
         except ShardError as error:
             raise ShardError(f"{error}; for --stream, {cure}") from None
-        stream = EpochStream(pool, batches, self.category_ids)
+        stream = EpochStream(pool, batches, self._decode)
         if not np.array_equal(stream.chip_id, self.pool.chip_id[self._rows(epoch)]):
             raise ShardError(f"the shards in {folder} are not those of epoch {epoch}; {cure}")
         return stream

@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
 
@@ -22,6 +23,9 @@ from chipper.errors import OptionError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R G B
 PROPOSAL_NMS = 0.7
+MASK_BINS = 14  # of a roi, on each side; masks have twice as many
+MASK_ROIS = 64  # that a chip's masks are trained on
+MASKS_AN_IMAGE = 200  # of a canvas or tile at inference
 PROPOSALS_BEFORE_NMS, PROPOSALS = 6000, 300  # of a whole image at inference; a spec may train with fewer a chip
 
 
@@ -75,6 +79,7 @@ class Detections(NamedTuple):
     boxes: Tensor  # (n, 4) x1 y1 x2 y2 in px of the image given
     scores: Tensor  # (n,) in [0, 1]
     labels: Tensor  # (n,) int64, 1..C
+    masks: Tensor | None = None  # (n, 28, 28) probabilities over the box, from a model with masks
 
 
 class Detector(nn.Module):
@@ -86,7 +91,7 @@ class Detector(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: ModelSpec, num_classes: int, chip_size: int) -> None:
+    def __init__(self, spec: ModelSpec, num_classes: int, chip_size: int, masks: bool = False) -> None:
         super().__init__()
         self.spec, self.num_classes, self.chip_size = spec, num_classes, chip_size
         self.backbone = BACKBONES[spec.name]()
@@ -105,6 +110,7 @@ class Detector(nn.Module):
             weight, bias = self.box_head[output].parameters()
             nn.init.normal_(weight, std=std)
             nn.init.zeros_(bias)
+        self.mask_head = mask_head(channels, num_classes + 1) if masks else None
         self.anchor_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
         self.roi_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))  # stds 0.1 0.1 0.2 0.2
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -130,7 +136,7 @@ class Detector(nn.Module):
         return self
 
     def forward(self, batch: Batch, rpn_only: bool = False, seed: int = 0) -> dict[str, Tensor]:
-        """The losses of a batch: rpn_objectness, rpn_box and, unless ``rpn_only``, roi_class, roi_box.
+        """The losses of a batch: rpn_objectness, rpn_box and, unless ``rpn_only``, roi_class, roi_box (and mask).
 
         ``seed`` draws the sampled anchors. Valid boxes join the proposals, so that the box head sees objects before the
         RPN finds any. A chip without boxes, or with nothing but ignored anchors, adds zero and no NaN. Losses are means
@@ -209,10 +215,44 @@ class Detector(nn.Module):
             "foreground_rois": foreground.sum(),
             "rois": foreground.new_tensor(len(rois), dtype=torch.int64),
         }
-        return {
+        losses = {
             "roi_class": functional.cross_entropy(logits, classes, reduction="sum") / count,
             "roi_box": functional.smooth_l1_loss(deltas[foreground], wanted, reduction="sum") / count,
         }
+        if self.mask_head is not None and batch.masks is not None:
+            rows = foreground.nonzero().squeeze(1)
+            rows = rows[:: -(-len(rows) // (MASK_ROIS * len(batch))) or 1]  # evenly, so that every chip has its share
+            masks = batch.masks[chip[rows], matched[rows]]
+            truth = batch.boxes[chip[rows], matched[rows]]
+            losses["mask"] = self.mask_loss(features, rois[rows], chip[rows], classes[rows], masks, truth)
+        return losses
+
+    def mask_loss(
+        self, features: list[Tensor], rois: Tensor, chip: Tensor, classes: Tensor, masks: Tensor, boxes: Tensor
+    ) -> Tensor:
+        """Binary cross-entropy of each roi's mask of its class (Mask R-CNN, He et al., ICCV 2017, section 3).
+
+        masks (R, m, m) are those of the matched boxes (R, 4), over these boxes; rois of objects without one add nothing.
+        """
+        present = (masks.flatten(1) > 0).any(dim=1)
+        rois, chip, classes, masks, boxes = (values[present] for values in (rois, chip, classes, masks, boxes))
+        logits = self.mask_outputs(features, rois, chip)[torch.arange(len(rois), device=rois.device), classes]
+        side = masks.shape[-1]
+        corner, size = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)[:, None]
+        inside = ((rois.view(-1, 2, 2) - corner) / size * side).flatten(1)  # the roi in cells of its object's mask
+        own = torch.arange(len(rois), device=rois.device, dtype=rois.dtype)[:, None]
+        wanted = roi_align(
+            masks[:, None].float(), torch.cat((own, inside), dim=1), logits.shape[-1], 1.0, 2, aligned=True
+        )
+        each = functional.binary_cross_entropy_with_logits(logits, (wanted[:, 0] >= 0.5).float(), reduction="none")
+        count = mean_over_processes(logits.new_tensor(len(rois))).clamp(min=1)
+        return each.mean(dim=(1, 2)).sum() / count
+
+    def mask_outputs(self, features: list[Tensor], rois: Tensor, image: Tensor) -> Tensor:
+        """Mask logits (R, C + 1, 28, 28) of rois (R, 4) on the images numbered ``image`` (R,)."""
+        assert self.mask_head is not None
+        out: Tensor = self.mask_head(self.pooled(features, rois, image, MASK_BINS)).float()
+        return out
 
     def box_outputs(self, features: list[Tensor], rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (R, C + 1) and box deltas (R, 4) of rois (R, 4) on the images numbered ``image`` (R,)."""
@@ -257,8 +297,24 @@ class Detector(nn.Module):
             boxes = clip_boxes_to_image(self.roi_coder.decode_single(shifts, proposals.boxes), images.shape[-2:])
             scores = logits.softmax(dim=1)[:, 1:]  # (P, C)
             row, column = (scores > score_floor).nonzero(as_tuple=True)
-            out.append(Detections(boxes[row], scores[row, column], column + 1))
+            detections = Detections(boxes[row], scores[row, column], column + 1)
+            out.append(detections if self.mask_head is None else self._with_masks(features, detections, i))
         return out
+
+    def _with_masks(self, features: list[Tensor], found: Detections, image: int) -> Detections:
+        """The best `MASKS_AN_IMAGE` of one image's detections, with their masks."""
+        best = found.scores.argsort(descending=True, stable=True)[:MASKS_AN_IMAGE]
+        boxes, labels = found.boxes[best], found.labels[best]
+        logits = self.mask_outputs(features, boxes, torch.full((len(boxes),), image, device=boxes.device))
+        masks = logits[torch.arange(len(boxes), device=boxes.device), labels].sigmoid()
+        return Detections(boxes, found.scores[best], labels, masks)
+
+
+def mask_head(channels: int, classes: int) -> nn.Module:
+    """torchvision's: four convolutions and a finer map for each of ``classes``, background among them (N + 1 ways)."""
+    return nn.Sequential(
+        MaskRCNNHeads(channels, (channels,) * 4, dilation=1), MaskRCNNPredictor(channels, channels, classes)
+    )
 
 
 def mean_over_processes(count: Tensor) -> Tensor:
@@ -276,8 +332,9 @@ def build_model(
     chip_size: int = 512,
     weights: str | Path | None = "auto",
     seed: int = 0,
+    masks: bool = False,
 ) -> Detector:
-    """A detector of the registry for ``num_classes`` classes and background.
+    """A detector of the registry for ``num_classes`` classes and background, with a mask head if ``masks``.
 
     ``weights`` as for `backbones.load_pretrained`. The random start depends on ``seed`` alone and leaves
     torch's global generator as it was.
@@ -288,6 +345,6 @@ def build_model(
         raise OptionError(f"a detector needs at least one class, not {num_classes}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Detector(MODELS[name], num_classes, chip_size)
+        detector = Detector(MODELS[name], num_classes, chip_size, masks)
     load_pretrained(detector.backbone, name, weights)
     return detector

@@ -17,6 +17,7 @@ from chipper.detection.inference import detect_flipped_too, detect_image, merge_
 from chipper.detection.training import read_config
 from chipper.errors import ImageError, OptionError
 from chipper.images import image_path, open_source
+from chipper.masks import paste_mask
 from chipper.negatives import Proposals
 from chipper.progress import Monitor
 from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
@@ -80,7 +81,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales.
 
-    With ``flip`` the mirror image is looked at as well.
+    With ``flip`` the mirror image is looked at as well. A model with masks adds them, as compressed RLE.
     """
     detect = detect_flipped_too if flip else detect_image
     where = pick_device(device)
@@ -92,8 +93,8 @@ def predict(
         for image_id, pixels in _pixels(images, image_dir, monitor):
             factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
             found = merge_detections(detect(model, pixels, factors, ranges, where, score_floor))
-            for box, score, label in zip(
-                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            for k, (box, score, label) in enumerate(
+                zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
             ):
                 xywh = [round(v, 3) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
                 results.append(
@@ -104,6 +105,9 @@ def predict(
                         "score": round(score, 5),
                     }
                 )
+                if found.masks is not None:
+                    size = pixels.shape[1], pixels.shape[0]
+                    results[-1]["segmentation"] = paste_mask(found.masks[k], found.boxes[k], size)
             advance(1)
     return results
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from torch.utils.data import IterableDataset, get_worker_info
 
 from chipper.detection.batch import Batch
-from chipper.detection.loader import Chip, Damages, collate, decode_chip
+from chipper.detection.loader import Chip, Damages, Decoder, collate
 from chipper.errors import ShardError
 from chipper.locations import fresh
 from chipper.pool import RERUN, Pool
@@ -28,13 +28,11 @@ _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
 class EpochStream(IterableDataset[Batch]):
     """The given batches of one epoch, of which each worker of a DataLoader makes every n-th.
 
-    ``batches`` are positions in the epoch's list, as `rank_batches` gives them; ``categories`` are the category ids of the
-    labels 1..C, in that order.
+    ``batches`` are positions in the epoch's list, as `rank_batches` gives them.
     """
 
-    def __init__(self, pool: Pool, batches: list[list[int]], categories: list[int]) -> None:
-        self._folder, self._names, self._batches = pool.folder, pool.set.shards, batches
-        self._label = {category: k + 1 for k, category in enumerate(categories)}
+    def __init__(self, pool: Pool, batches: list[list[int]], decode: Decoder) -> None:
+        self._folder, self._names, self._batches, self._decode = pool.folder, pool.set.shards, batches, decode
         rows, shard = pool.in_file_order()
         self.chip_id, self._crc = pool.chip_id[rows], pool.checksums(rows)
         self._first: npt.NDArray[np.int64] = np.searchsorted(shard, np.arange(len(self._names)))
@@ -52,7 +50,7 @@ class EpochStream(IterableDataset[Batch]):
     def _chip(self, reader: _Reader, position: int, damages: Damages) -> Chip:
         while True:
             try:
-                return decode_chip(*reader(position % self.chip_id.size), self._label)
+                return self._decode(*reader(position % self.chip_id.size))
             except ShardError as error:
                 damages.note(position % self.chip_id.size, error)
                 position += 1

@@ -65,6 +65,7 @@ class TrainRequest:
     freeze_norms: bool = False
     ema: float | None = None
     compiled: bool = False
+    masks: bool = False
 
 
 def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
@@ -83,15 +84,15 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
         device = pick_device(request.device)
         on_gpu = device.type == "cuda"
         workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
-        loader = ChipLoader(
-            workdir, request.shards, LoaderOptions(request.batch_size, workers, rank, world, on_gpu, request.stream)
-        )
+        reading = LoaderOptions(request.batch_size, workers, rank, world, on_gpu, request.stream, request.masks)
+        loader = ChipLoader(workdir, request.shards, reading)
         model = build_model(
             request.model,
             len(dataset.categories),
             options.chip_size,
             None if request.resume else request.weights,
             request.seed,
+            request.masks,
         )
         train_options = TrainOptions(
             class_ids=tuple(category.id for category in dataset.categories),

@@ -198,3 +198,25 @@ def test_more_options_of_training(folder: Path) -> None:
     assert [row["step"] for row in steps(folder, "more")] == [1, 2]
     done(folder, f"train --shards --name more --max-steps 3 --resume {words} {TINY}")
     done(folder, "predict val/coco.json --run more --out more.json")
+
+
+def test_masks_through_the_whole_chain(folder: Path) -> None:
+    """Chips with masks, a mask head, masks in the results, and pycocotools' numbers for them."""
+    refused = chipper(folder, f"train --shards --masks --name masks --max-steps 1 {TINY}")
+    assert refused.returncode == 2
+    assert "build-positives" in refused.stderr
+    done(folder, "build-positives train/coco.json --workdir masks --scales 256,0.833,2 --chip-size 256 --masks")
+    done(folder, "export-shards --workdir masks")
+    done(folder, f"train --shards --workdir masks --masks --max-steps 2 {TINY}")
+    assert steps(folder, "../../masks/runs/detector")[-1]["mask"] > 0
+    assert "--masks" in fault(folder, f"train --shards --workdir masks --max-steps 3 --resume {TINY}")
+    done(folder, "predict val/coco.json --workdir masks --out masks.json")
+    found = json.loads((folder / "masks.json").read_text())
+    assert found
+    images = {image["id"]: image for image in json.loads((folder / "val" / "coco.json").read_text())["images"]}
+    for entry in found[:20]:
+        image = images[entry["image_id"]]
+        assert entry["segmentation"]["size"] == [image["height"], image["width"]]
+    assert "AP50" in done(folder, "evaluate val/coco.json masks.json --masks")
+    (folder / "boxes.json").write_text(json.dumps([{k: v for k, v in d.items() if k != "segmentation"} for d in found]))
+    assert "no masks" in chipper(folder, "evaluate val/coco.json boxes.json --masks").stderr

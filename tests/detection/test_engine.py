@@ -174,7 +174,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(draw_batch, tmp_pa
                 tensors = [torch.cat((t, t.new_zeros(s)), dim=1) for t, s in zip(tensors, shape, strict=True)]
             return torch.cat(tensors)
 
-        return type(pair[0])(**{f.name: values(f.name) for f in dataclasses.fields(pair[0])})
+        return type(pair[0])(**{f.name: values(f.name) for f in dataclasses.fields(pair[0]) if f.name != "masks"})
 
     options = dataclasses.replace(OPTIONS, epochs=1, freeze_norms=True, lr=1e-3)
     train(dataclasses.replace(options, accumulate=2), tiny(), lambda e, s: parts, tmp_path / "parts")
@@ -308,3 +308,14 @@ def test_the_tiny_model_learns_to_find_and_name_what_it_sees(draw_batch, tmp_pat
                 false += len(boxes)
     assert found >= 0.9 * total
     assert false <= 0.3 * total
+
+
+def test_masks_are_mirrored_with_their_boxes(draw_batch):
+    batch = draw_batch(seed=5, chips=2, size=64)
+    masks = torch.zeros(*batch.labels.shape, 56, 56, dtype=torch.uint8)
+    masks[..., :28] = 1
+    turned = flip(dataclasses.replace(batch, masks=masks), torch.tensor([True, False]))
+    real = batch.labels > 0
+    assert real[0].any()
+    assert torch.equal(turned.masks[0][real[0]], masks[0][real[0]].flip(2))
+    assert torch.equal(turned.masks[1], masks[1])

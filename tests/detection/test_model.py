@@ -195,3 +195,57 @@ def test_auto_weights_fall_back_to_scratch_with_a_line_in_the_log(monkeypatch, t
     assert "no ImageNet weights for mobilenet_v2 (network is unreachable" in caplog.text
     assert "tiny" not in PUBLISHED_WEIGHTS
     assert not build_model("tiny", 2, 64, weights="auto").backbone.stem_frozen
+
+
+# --- masks ---
+
+
+def with_masks(batch, masks):
+    return dataclasses.replace(batch, masks=masks)
+
+
+def test_the_mask_loss_worked_out_by_hand():
+    """One object whose left half is its mask: rois on the left, the right, and twice as wide as the object."""
+    model = build_model("tiny", 2, 128, weights=None, masks=True)
+    features = model.backbone(torch.zeros(1, 3, 128, 128))
+    mask = torch.zeros(4, 56, 56, dtype=torch.uint8)
+    mask[:, :, :28] = 1
+    boxes = torch.tensor([[20.0, 20.0, 60.0, 60.0]]).repeat(4, 1)
+    rois = torch.tensor([[20.0, 20, 40, 60], [40, 20, 60, 60], [20, 20, 60, 60], [0, 20, 80, 60]])
+    logits = torch.full((4, 3, 28, 28), -3.0)
+    logits[0, 1], logits[2, 1, :, :14], logits[3, 1, :, 7:14] = 3.0, 3.0, 3.0
+    model.mask_outputs = lambda *_: logits
+    right = torch.nn.functional.softplus(torch.tensor(-3.0))  # every px is right, by a logit of 3
+    classes = torch.ones(4, dtype=torch.int64)
+    loss = model.mask_loss(features, rois, torch.zeros(4, dtype=torch.int64), classes, mask, boxes)
+    assert float(loss) == pytest.approx(float(right), rel=1e-3)
+    logits[0, 2] = -50.0  # of another class: nothing to it
+    assert float(model.mask_loss(features, rois, classes * 0, classes, mask, boxes)) == pytest.approx(
+        float(right), rel=1e-3
+    )
+    logits[1, 1] = 3.0
+    wrong = model.mask_loss(features, rois, classes * 0, classes, mask, boxes)
+    assert float(wrong) == pytest.approx((3 * float(right) + 3.0 + float(right)) / 4, rel=1e-3)
+    none = model.mask_loss(features, rois, classes * 0, classes, mask * 0, boxes)
+    assert float(none) == 0
+
+
+def test_a_model_with_masks_trains_and_detects(draw_batch):
+    model = build_model("tiny", 2, 64, weights=None, masks=True).train()
+    batch = draw_batch(seed=2, chips=2, size=64)
+    masks = torch.ones(*batch.labels.shape, 56, 56, dtype=torch.uint8)
+    losses = model(with_masks(batch, masks))
+    assert list(losses) == [*LOSSES, "mask"]
+    assert losses["mask"].item() > 0
+    sum(losses.values()).backward()
+    assert gradients_are_finite(model)
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    model.zero_grad()
+    losses = model(with_masks(batch, masks * 0))  # no object has one
+    assert losses["mask"].item() == 0
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.mask_head.parameters())
+    (found, _) = model.eval().detect(batch.images, score_floor=0.0)
+    assert found.masks.shape == (len(found.scores), 28, 28)
+    assert len(found.scores) <= 200
+    assert 0 <= float(found.masks.min()) <= float(found.masks.max()) <= 1
