@@ -108,6 +108,12 @@ def propose(
 @click.option("--score-floor", type=float, default=0.001, show_default=True, help="Lowest score to keep.")
 @click.option("--single-scale", is_flag=True, help="Look at the middle scale alone, for objects of every size.")
 @click.option("--flip", is_flag=True, help="Look at the mirror image as well.")
+@click.option(
+    "--focus",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Look at finer scales only where the focus branch is so sure of small objects, e.g. 0.3.",
+)
 @scales_option
 @valid_ranges_option
 @image_dir_option
@@ -122,6 +128,7 @@ def predict(
     score_floor: float,
     single_scale: bool,
     flip: bool,
+    focus: float | None,
     scales: str | None,
     valid_ranges: str | None,
     image_dir: Path | None,
@@ -145,7 +152,7 @@ def predict(
     pyramid = Pyramid.of(run_dir, scales, valid_ranges)
     if single_scale:
         pyramid = pyramid.single()
-    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip)
+    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus)
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),

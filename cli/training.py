@@ -76,6 +76,9 @@ _LOG_SECONDS = 5.0
     help="Of the forward pass; auto is bf16 on a GPU (fp16 on one without), fp32 on a CPU.",
 )
 @click.option("--masks", is_flag=True, help="Train a mask head too, on chips of build-positives --masks.")
+@click.option(
+    "--focus", is_flag=True, help="Train a focus branch too, which tells predict --focus where to look closer."
+)
 @click.option("--freeze-norms", is_flag=True, help="Leave all batch norms as they are; for a few chips in a step.")
 @click.option(
     "--ema", type=float, default=None, help="Keep a running average of the weights, e.g. 0.999, for inference."

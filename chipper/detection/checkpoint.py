@@ -34,12 +34,20 @@ class Identity:
     chip_size: int
     stride: int  # of the finest anchors
     masks: bool = False  # it has a mask head
+    focus: bool = False  # it has a focus branch
 
     @staticmethod
     def of(model: Detector, class_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Identity:
         """The identity of ``model`` trained on these classes."""
-        stride, masks = model.spec.strides[0], model.mask_head is not None
-        return Identity(model.spec.name, tuple(class_ids), tuple(class_names), model.chip_size, stride, masks)
+        return Identity(
+            model=model.spec.name,
+            class_ids=tuple(class_ids),
+            class_names=tuple(class_names),
+            chip_size=model.chip_size,
+            stride=model.spec.strides[0],
+            masks=model.mask_head is not None,
+            focus=model.focus_head is not None,
+        )
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ def require_same(found: Identity, wanted: Identity, path: Path) -> None:
         ("the chip size of the checkpoint is", found.chip_size, wanted.chip_size),
         ("the anchors' stride of the checkpoint is", found.stride, wanted.stride),
         ("--masks of the checkpoint is", found.masks, wanted.masks),
+        ("--focus of the checkpoint is", found.focus, wanted.focus),
     ):
         if have != want:
             raise CheckpointError(f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}")
@@ -151,7 +160,8 @@ def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detec
     identity = checkpoint.identity
     if identity.model not in MODELS:
         raise CheckpointError(f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}")
-    model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None, masks=identity.masks)
+    parts = {"masks": identity.masks, "focus": identity.focus}
+    model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None, **parts)
     load_weights(model, checkpoint, path, average=True)
     return model.to(device).eval(), checkpoint
 

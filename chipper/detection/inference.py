@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from chipper.detection.focus import Window, focus_regions, focus_windows
 from chipper.detection.model import PROPOSALS, Detector
 from chipper.errors import OptionError
 from chipper.soft_nms import SNIPER_MERGE, SoftNmsOptions, soft_nms
@@ -28,6 +30,7 @@ class ImageDetections:
     labels: npt.NDArray[np.int64]  # (n,) 1..C
     scale_index: npt.NDArray[np.int64]  # (n,) the scale that found it
     masks: npt.NDArray[np.float32] | None = None  # (n, 28, 28) probabilities over the box, from a model with masks
+    pixels: int = 0  # that the network has looked at, of all scales
 
 
 @dataclass(frozen=True)
@@ -73,36 +76,58 @@ def detect_image(
     score_floor: float = 0.001,
     proposals: int = PROPOSALS,
     tile: int = TILE,
+    focus: float | None = None,
 ) -> ImageDetections:
     """Detections of image (H, W, 3) RGB at every scale factor, in source px.
 
     Each scale keeps those whose sqrt(w * h) in source px is in its range; ``proposals`` a scale are
     classified. Not merged: `merge_detections` does that. The model must be on ``device``; it is put in eval mode.
 
+    With ``focus``, a probability, every scale after the first is looked at only around cells that the focus branch of the
+    scale before gives that much (AutoFocus); scales must run from coarse to fine then, and the model have the branch.
+
     A canvas over ``tile`` px is looked at tile by tile, each with its ``proposals``. Tiles overlap by the largest box that
     the scale is for (but by half a tile at most), so that every such box is whole in one; boxes cut by a tile are dropped.
     """
+    if focus is not None and model.focus_head is None:
+        raise OptionError("the model has no focus branch; train with --focus, or leave out --focus here")
+    views = _Views(model, image, scales, valid_ranges, device, tile)
     parts: list[ImageDetections] = []
-    for canvas in _canvases(model, image, scales, valid_ranges, device, tile):
-        with _precision(device):
-            (found,) = model.detect(canvas.tensor, score_floor, proposals)
-        boxes, kept = canvas.source_boxes(found.boxes)
-        parts.append(
-            ImageDetections(
-                boxes=boxes[kept],
-                scores=found.scores.cpu().numpy()[kept],
-                labels=found.labels.cpu().numpy()[kept],
-                scale_index=np.full(kept.size, canvas.index, np.int64),
-                masks=None if found.masks is None else found.masks.cpu().numpy()[kept],
+    windows = [views.whole(0)]
+    for index in range(len(scales)):
+        regions: list[Window] = []
+        for canvas in views.of(index, windows):
+            with _precision(device):
+                (found,) = model.detect(canvas.tensor, score_floor, proposals)
+            boxes, kept = canvas.source_boxes(found.boxes)
+            parts.append(
+                ImageDetections(
+                    boxes=boxes[kept],
+                    scores=found.scores.cpu().numpy()[kept],
+                    labels=found.labels.cpu().numpy()[kept],
+                    scale_index=np.full(kept.size, index, np.int64),
+                    masks=None if found.masks is None else found.masks.cpu().numpy()[kept],
+                    pixels=canvas.tensor.shape[2] * canvas.tensor.shape[3],
+                )
             )
-        )
+            if focus is not None:
+                assert found.focus is not None
+                x, y = (int(v) for v in canvas.offset[:2])
+                near = focus_regions(found.focus.cpu().numpy(), model.focus_stride, focus)
+                regions += [(left + x, top + y, right + x, bottom + y) for left, top, right, bottom in near]
+        if index + 1 < len(scales):
+            windows = [views.whole(index + 1)]
+            if focus is not None:
+                factor = scales[index + 1] / scales[index]
+                windows = focus_windows(regions, factor, views.size(index + 1), model.chip_size)
     return _joined(parts)
 
 
 def _joined(parts: list[ImageDetections]) -> ImageDetections:
-    arrays: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
+    names = ("boxes", "scores", "labels", "scale_index", "masks")
+    arrays: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in names}
     joined: dict[str, Any] = {k: None if v[0] is None else np.concatenate(v) for k, v in arrays.items()}
-    return ImageDetections(**joined)
+    return ImageDetections(**joined, pixels=sum(part.pixels for part in parts))
 
 
 def propose_image(
@@ -121,7 +146,8 @@ def propose_image(
     """
     ranges = [(0.0, float("inf"))] * len(scales) if valid_ranges is None else valid_ranges
     parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int]] = []
-    for canvas in _canvases(model, image, scales, ranges, device, tile):
+    views = _Views(model, image, scales, ranges, device, tile)
+    for canvas in (canvas for index in range(len(scales)) for canvas in views.of(index, [views.whole(index)])):
         with _precision(device):
             (found,) = model.propose(canvas.tensor, limit)
         boxes, kept = canvas.source_boxes(found.boxes)
@@ -141,10 +167,12 @@ def detect_flipped_too(
     valid_ranges: Sequence[ValidRange],
     device: torch.device | str = "cpu",
     score_floor: float = 0.001,
+    focus: float | None = None,
 ) -> ImageDetections:
     """What `detect_image` finds in the image and in its mirror image, the latter mirrored back."""
-    straight = detect_image(model, image, scales, valid_ranges, device, score_floor)
-    mirrored = detect_image(model, np.ascontiguousarray(image[:, ::-1]), scales, valid_ranges, device, score_floor)
+    detect = partial(detect_image, device=device, score_floor=score_floor, focus=focus)
+    straight = detect(model, image, scales, valid_ranges)
+    mirrored = detect(model, np.ascontiguousarray(image[:, ::-1]), scales, valid_ranges)
     boxes = mirrored.boxes.copy()
     boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
     masks = None if mirrored.masks is None else mirrored.masks[:, :, ::-1]
@@ -155,38 +183,61 @@ def merge_detections(found: ImageDetections, options: SoftNmsOptions = SNIPER_ME
     """One image's detections of all scales after Gaussian Soft-NMS, best first."""
     index, scores = soft_nms(found.boxes, found.scores, found.labels, options)
     masks = None if found.masks is None else found.masks[index]
-    return ImageDetections(found.boxes[index], scores, found.labels[index], found.scale_index[index], masks)
+    return ImageDetections(
+        found.boxes[index], scores, found.labels[index], found.scale_index[index], masks, found.pixels
+    )
 
 
-def _canvases(
-    model: Detector,
-    image: npt.NDArray[np.uint8],
-    scales: Sequence[float],
-    valid_ranges: Sequence[ValidRange],
-    device: torch.device | str,
-    tile: int,
-) -> Iterator[_Canvas]:
-    """The image at each scale, round(size * scale), as the chips it was trained on were resized; large ones in tiles."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise OptionError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    if not scales or len(scales) != len(valid_ranges):
-        raise OptionError(f"{len(scales)} scales and {len(valid_ranges)} valid ranges: give one range to each scale")
-    model.eval()
-    height, width = image.shape[:2]
-    picture = Image.fromarray(image)
-    for index, (scale, valid_range) in enumerate(zip(scales, valid_ranges, strict=True)):
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        across, down = width / size[0], height / size[1]  # source px per canvas px
-        largest = valid_range[1] * scale
-        for top, bottom in tiles(size[1], tile, largest):
-            for left, right in tiles(size[0], tile, largest):
-                part, box = (right - left, bottom - top), (left * across, top * down, right * across, bottom * down)
-                same = part == picture.size and size == picture.size
-                canvas = picture if same else picture.resize(part, Image.Resampling.BILINEAR, box=box)
-                pixels = torch.from_numpy(np.array(canvas)).to(device).permute(2, 0, 1)[None]
-                offset, back = np.array([left, top] * 2, np.float32), np.array([across, down] * 2, np.float32)
-                inner = left > 0, top > 0, right < size[0], bottom < size[1]
-                yield _Canvas(index, pixels, offset, back, valid_range, inner)
+class _Views:
+    """The image at each scale, round(size * scale), as the chips it was trained on were resized; cut into windows and tiles."""
+
+    def __init__(
+        self,
+        model: Detector,
+        image: npt.NDArray[np.uint8],
+        scales: Sequence[float],
+        valid_ranges: Sequence[ValidRange],
+        device: torch.device | str,
+        tile: int,
+    ) -> None:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise OptionError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+        if not scales or len(scales) != len(valid_ranges):
+            raise OptionError(
+                f"{len(scales)} scales and {len(valid_ranges)} valid ranges: give one range to each scale"
+            )
+        model.eval()
+        self._picture = Image.fromarray(image)
+        self._scales, self._ranges, self._device, self._tile = scales, valid_ranges, device, tile
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of a scale's canvas."""
+        width, height = self._picture.size
+        return max(1, round(width * self._scales[index])), max(1, round(height * self._scales[index]))
+
+    def whole(self, index: int) -> Window:
+        """A window that is all of a scale's canvas."""
+        return (0, 0, *self.size(index))
+
+    def of(self, index: int, windows: list[Window]) -> Iterator[_Canvas]:
+        """The tiles of some windows of a scale's canvas."""
+        size, valid_range = self.size(index), self._ranges[index]
+        across, down = self._picture.width / size[0], self._picture.height / size[1]  # source px per canvas px
+        largest = valid_range[1] * self._scales[index]
+        for window in windows:
+            for top, bottom in tiles(window[3] - window[1], self._tile, largest):
+                for left, right in tiles(window[2] - window[0], self._tile, largest):
+                    x1, y1, x2, y2 = left + window[0], top + window[1], right + window[0], bottom + window[1]
+                    pixels = self._pixels((x1 * across, y1 * down, x2 * across, y2 * down), (x2 - x1, y2 - y1))
+                    offset, back = np.array([x1, y1] * 2, np.float32), np.array([across, down] * 2, np.float32)
+                    inner = x1 > 0, y1 > 0, x2 < size[0], y2 < size[1]
+                    yield _Canvas(index, pixels, offset, back, valid_range, inner)
+
+    def _pixels(self, box: tuple[float, float, float, float], size: tuple[int, int]) -> torch.Tensor:
+        picture = self._picture
+        if size != picture.size or box != (0, 0, *picture.size):
+            picture = picture.resize(size, Image.Resampling.BILINEAR, box=box)
+        return torch.from_numpy(np.array(picture)).to(self._device).permute(2, 0, 1)[None]
 
 
 def tiles(length: int, tile: int, largest: float) -> list[tuple[int, int]]:

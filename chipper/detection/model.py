@@ -18,11 +18,13 @@ from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_al
 from chipper.detection.anchors import AnchorGrid, anchors_of
 from chipper.detection.backbones import BACKBONES, load_pretrained
 from chipper.detection.batch import Batch
+from chipper.detection.focus import focus_head, focus_labels, focus_loss
 from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
 from chipper.errors import OptionError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R G B
 PROPOSAL_NMS = 0.7
+FOCUS_STRIDE = 16  # of the map on which small objects are looked for; the nearest there is
 MASK_BINS = 14  # of a roi, on each side; masks have twice as many
 MASK_ROIS = 64  # that a chip's masks are trained on
 MASKS_AN_IMAGE = 200  # of a canvas or tile at inference
@@ -80,6 +82,9 @@ class Detections(NamedTuple):
     scores: Tensor  # (n,) in [0, 1]
     labels: Tensor  # (n,) int64, 1..C
     masks: Tensor | None = None  # (n, 28, 28) probabilities over the box, from a model with masks
+    focus: Tensor | None = (
+        None  # (h, w) that a cell of `Detector.focus_stride` px shows small objects, from one with focus
+    )
 
 
 class Detector(nn.Module):
@@ -91,7 +96,9 @@ class Detector(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: ModelSpec, num_classes: int, chip_size: int, masks: bool = False) -> None:
+    def __init__(
+        self, spec: ModelSpec, num_classes: int, chip_size: int, masks: bool = False, focus: bool = False
+    ) -> None:
         super().__init__()
         self.spec, self.num_classes, self.chip_size = spec, num_classes, chip_size
         self.backbone = BACKBONES[spec.name]()
@@ -110,6 +117,9 @@ class Detector(nn.Module):
             weight, bias = self.box_head[output].parameters()
             nn.init.normal_(weight, std=std)
             nn.init.zeros_(bias)
+        self.focus_head = focus_head(channels) if focus else None
+        self._focus_map = min(range(len(spec.strides)), key=lambda k: abs(spec.strides[k] - FOCUS_STRIDE))
+        self.focus_stride = spec.strides[self._focus_map]
         self.mask_head = mask_head(channels, num_classes + 1) if masks else None
         self.anchor_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
         self.roi_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))  # stds 0.1 0.1 0.2 0.2
@@ -136,7 +146,7 @@ class Detector(nn.Module):
         return self
 
     def forward(self, batch: Batch, rpn_only: bool = False, seed: int = 0) -> dict[str, Tensor]:
-        """The losses of a batch: rpn_objectness, rpn_box and, unless ``rpn_only``, roi_class, roi_box (and mask).
+        """The losses of a batch: rpn_objectness, rpn_box and, unless ``rpn_only``, roi_class, roi_box (and mask, focus).
 
         ``seed`` draws the sampled anchors. Valid boxes join the proposals, so that the box head sees objects before the
         RPN finds any. A chip without boxes, or with nothing but ignored anchors, adds zero and no NaN. Losses are means
@@ -166,6 +176,11 @@ class Detector(nn.Module):
                 objectness.detach(), deltas.detach(), anchors, batch.images.shape[-2:], before, limit
             )
             losses |= self.roi_losses(features, found, batch)
+            if self.focus_head is not None:
+                logits = self.focus_head(features[self._focus_map]).squeeze(1).float()  # (B, h, w)
+                wanted = focus_labels(batch, self.focus_stride, *logits.shape[1:])
+                count = mean_over_processes((wanted >= 0).sum()).clamp(min=1)
+                losses["focus"] = focus_loss(logits, wanted, count)
         return losses
 
     def rpn_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
@@ -298,7 +313,12 @@ class Detector(nn.Module):
             scores = logits.softmax(dim=1)[:, 1:]  # (P, C)
             row, column = (scores > score_floor).nonzero(as_tuple=True)
             detections = Detections(boxes[row], scores[row, column], column + 1)
-            out.append(detections if self.mask_head is None else self._with_masks(features, detections, i))
+            if self.mask_head is not None:
+                detections = self._with_masks(features, detections, i)
+            if self.focus_head is not None:
+                logits = self.focus_head(features[self._focus_map][i : i + 1])
+                detections = detections._replace(focus=logits[0, 0].float().sigmoid())
+            out.append(detections)
         return out
 
     def _with_masks(self, features: list[Tensor], found: Detections, image: int) -> Detections:
@@ -333,8 +353,11 @@ def build_model(
     weights: str | Path | None = "auto",
     seed: int = 0,
     masks: bool = False,
+    focus: bool = False,
 ) -> Detector:
-    """A detector of the registry for ``num_classes`` classes and background, with a mask head if ``masks``.
+    """A detector of the registry for ``num_classes`` classes and background.
+
+    ``masks`` adds a mask head, ``focus`` a focus branch.
 
     ``weights`` as for `backbones.load_pretrained`. The random start depends on ``seed`` alone and leaves
     torch's global generator as it was.
@@ -345,6 +368,6 @@ def build_model(
         raise OptionError(f"a detector needs at least one class, not {num_classes}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Detector(MODELS[name], num_classes, chip_size, masks)
+        detector = Detector(MODELS[name], num_classes, chip_size, masks, focus)
     load_pretrained(detector.backbone, name, weights)
     return detector

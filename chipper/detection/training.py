@@ -66,6 +66,7 @@ class TrainRequest:
     ema: float | None = None
     compiled: bool = False
     masks: bool = False
+    focus: bool = False
 
 
 def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
@@ -93,6 +94,7 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
             None if request.resume else request.weights,
             request.seed,
             request.masks,
+            request.focus,
         )
         train_options = TrainOptions(
             class_ids=tuple(category.id for category in dataset.categories),

@@ -200,6 +200,17 @@ def test_more_options_of_training(folder: Path) -> None:
     done(folder, "predict val/coco.json --run more --out more.json")
 
 
+def test_focus(folder: Path) -> None:
+    done(folder, f"train --shards --name focus --focus --max-steps 2 {TINY}")
+    assert steps(folder, "focus")[-1]["focus"] > 0
+    result = chipper(folder, "predict val/coco.json --run focus --focus 0.01 --out focus.json")
+    assert result.returncode == 0, result.stderr
+    assert "of the pyramid's" in result.stderr
+    refused = chipper(folder, "predict val/coco.json --run detector --focus 0.3 --out focus.json")
+    assert refused.returncode == 2
+    assert "train with --focus" in refused.stderr
+
+
 def test_masks_through_the_whole_chain(folder: Path) -> None:
     """Chips with masks, a mask head, masks in the results, and pycocotools' numbers for them."""
     refused = chipper(folder, f"train --shards --masks --name masks --max-steps 1 {TINY}")
