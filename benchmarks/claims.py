@@ -24,6 +24,7 @@ from PIL import Image
 from benchmarks.bccd import bccd
 from chipper.build import build_positives
 from chipper.coco import read_images
+from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
 from chipper.demo_data import DemoOptions, draw_demo
 from chipper.detection.batch import Batch
 from chipper.detection.checkpoint import load_checkpoint
@@ -75,6 +76,7 @@ class Method:
     whole: bool = False  # whole images in place of chips
     from_rpn: bool = False  # starts from the RPN's weights, batch norms too
     freeze_norms: bool = False
+    as_many_positives: bool = False  # as the method without negative chips sees: more pixels
 
 
 METHODS = (
@@ -83,6 +85,7 @@ METHODS = (
     Method("two scales", scales=("512", "1.667"), ranges="120:,:150"),
     Method("whole images, one scale", scales=("1.667",), ranges=None, whole=True),
     Method("whole images, three scales", ranges=None, whole=True),
+    Method("SNIPER, for as many positive chips", as_many_positives=True),
     Method("SNIPER from the RPN's weights", from_rpn=True),
     Method("the same, norms frozen", from_rpn=True, freeze_norms=True),
 )
@@ -179,7 +182,7 @@ class Study:
             train(self.options(workdir, seed, len(loader.batches)), model, loader, run)
             pixels = loader.pixels
         else:
-            steps = round(self.size.pixels / (self.size.batch * self.size.chip**2))
+            steps = round(self.budget(method, workdir) / (self.size.batch * self.size.chip**2))
             self.train_on_chips(run, workdir, model, seed, steps, freeze_norms=method.freeze_norms)
             pixels = steps * self.size.batch * self.size.chip**2
         trained = time.perf_counter() - started
@@ -195,6 +198,13 @@ class Study:
             "seconds": round(trained),
             "seconds_with_evaluation": round(time.perf_counter() - started),
         }
+
+    def budget(self, method: Method, workdir: Workdir) -> float:
+        """Pixels to train on."""
+        if not method.as_many_positives:
+            return self.size.pixels
+        chips = workdir.epoch(workdir.dataset(), 0)
+        return self.size.pixels * chips.size / (chips % CHIPS_PER_IMAGE < FIRST_NEGATIVE).sum()
 
 
 class WholeImages:
@@ -275,7 +285,9 @@ def main() -> None:
     parser.add_argument("--size", choices=list(SIZES), default="cpu")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--methods", type=int, default=len(METHODS), help="the first so many")
+    parser.add_argument(
+        "--methods", default="", help="numbers of methods, from 0 on, with commas between; all if left out"
+    )
     parser.add_argument("--folder", type=Path, default=Path("claims"))
     given = parser.parse_args()
     size, folder = SIZES[given.size], given.folder / given.data
@@ -288,8 +300,9 @@ def main() -> None:
     study = Study(folder, train_json, val_json, size, given.device)
     path = folder / "results.json"
     results: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+    chosen = [METHODS[int(k)] for k in given.methods.split(",")] if given.methods else METHODS
     for seed in range(given.seeds):
-        for method in METHODS[: given.methods]:
+        for method in chosen:
             key = f"{method.name}/{seed}"
             if key not in results:
                 results[key] = study.run(method, seed)
