@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from chipper.options import PositiveOptions
 from chipper.workdir import Workdir
 
 CONFIG = "run.json"
+ELSEWHERE = ("run_dir", "shards", "device", "workers", "resume")  # options that say where and how, not what
 
 
 class RunConfig(msgspec.Struct):
@@ -27,14 +28,7 @@ class RunConfig(msgspec.Struct):
     chipper_version: str
     dataset_id: str
     positive_options: dict[str, Any]
-    model: str
-    rpn_only: bool
-    epochs: int
-    batch_size: int
-    max_steps: int | None
-    lr: float | None
-    weights: str
-    seed: int
+    training: dict[str, Any]  # the options of `chipper train`, but for those that another machine may answer otherwise
 
     @property
     def pyramid(self) -> PositiveOptions:
@@ -96,37 +90,18 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
             request.masks,
             request.focus,
         )
+        asked = {name: value for name, value in vars(request).items() if name != "epochs"}
+        own = {f.name for f in fields(TrainOptions)}
         train_options = TrainOptions(
             class_ids=tuple(category.id for category in dataset.categories),
             class_names=tuple(category.name for category in dataset.categories),
             epochs=request.epochs or options.epochs,
-            batch_size=request.batch_size,
-            max_steps=request.max_steps,
-            lr=request.lr,
-            rpn_only=request.rpn_only,
-            seed=request.seed,
-            device=request.device,
-            resume=request.resume,
-            precision=request.precision,
-            accumulate=request.accumulate,
-            freeze_norms=request.freeze_norms,
-            ema=request.ema,
-            compiled=request.compiled,
+            **{name: value for name, value in asked.items() if name in own},
         )
         if rank == 0 and not (request.run_dir / CONFIG).exists():
-            config = RunConfig(
-                __version__,
-                dataset.id,
-                dataset.options,
-                request.model,
-                request.rpn_only,
-                train_options.epochs,
-                request.batch_size,
-                request.max_steps,
-                request.lr,
-                request.weights,
-                request.seed,
-            )
+            kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
+            training = {**kept, "epochs": train_options.epochs}
+            config = RunConfig(__version__, dataset.id, dataset.options, training)
             write_json(request.run_dir / CONFIG, config)
         return train(train_options, model, loader, request.run_dir, on_step)
 

@@ -196,6 +196,8 @@ def test_more_options_of_training(folder: Path) -> None:
     words = "--accumulate 2 --ema 0.5 --freeze-norms --precision bf16"
     done(folder, f"train --shards --name more --max-steps 2 {words} {TINY}")
     assert [row["step"] for row in steps(folder, "more")] == [1, 2]
+    started = json.loads((folder / "chips" / "runs" / "more" / "run.json").read_text())["training"]
+    assert (started["accumulate"], started["ema"], started["freeze_norms"], started["max_steps"]) == (2, 0.5, True, 2)
     done(folder, f"train --shards --name more --max-steps 3 --resume {words} {TINY}")
     done(folder, "predict val/coco.json --run more --out more.json")
 
