@@ -154,7 +154,9 @@ class _Run:
         if self.rank == 0:
             sweep(self.folder)
         checkpoint = self._find_checkpoint()
-        model.box_head.requires_grad_(not options.rpn_only)
+        for head in (model.box_head, model.mask_head, model.focus_head):
+            if head is not None:
+                head.requires_grad_(not options.rpn_only)
         if options.freeze_norms:
             model.freeze_norms()
         # Every batch has one shape, so cuDNN may try its algorithms once and keep the fastest.

@@ -110,15 +110,20 @@ def test_max_steps_ends_the_run_and_its_schedule(factory, tmp_path):
     assert rates[4] == pytest.approx(rates[3] / 10)
 
 
-def test_the_rpn_alone_leaves_the_box_head_as_it_was(factory, tmp_path):
-    model = tiny()
-    before = {key: value.clone() for key, value in model.box_head.state_dict().items()}
+def test_the_rpn_alone_leaves_the_other_heads_as_they_were(factory, tmp_path):
+    model = build_model("tiny", 2, 64, weights=None, masks=True, focus=True)
+    heads = torch.nn.ModuleList((model.box_head, model.mask_head, model.focus_head))
+    before = {key: value.clone() for key, value in heads.state_dict().items()}
     options = dataclasses.replace(OPTIONS, rpn_only=True, max_steps=2)
     train(options, model, factory, tmp_path)
-    assert all(torch.equal(before[key], value) for key, value in model.box_head.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in heads.state_dict().items())
+    assert all(
+        p.grad is not None for p in model.parameters() if p.requires_grad
+    )  # as processes that share them need it
     assert "roi_class" not in rows_of(tmp_path)[0]
     with pytest.raises(TrainingError, match="trains the RPN alone, not the whole detector"):
-        train(dataclasses.replace(options, rpn_only=False, resume=True), tiny(), factory, tmp_path)
+        whole = build_model("tiny", 2, 64, weights=None, masks=True, focus=True)
+        train(dataclasses.replace(options, rpn_only=False, resume=True), whole, factory, tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_naming_step_and_chips_and_keeps_the_last_checkpoint(factory, tmp_path):
