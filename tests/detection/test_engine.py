@@ -121,8 +121,8 @@ def test_the_rpn_alone_leaves_the_other_heads_as_they_were(factory, tmp_path):
         p.grad is not None for p in model.parameters() if p.requires_grad
     )  # as processes that share them need it
     assert "roi_class" not in rows_of(tmp_path)[0]
+    whole = build_model("tiny", 2, 64, weights=None, masks=True, focus=True)
     with pytest.raises(TrainingError, match="trains the RPN alone, not the whole detector"):
-        whole = build_model("tiny", 2, 64, weights=None, masks=True, focus=True)
         train(dataclasses.replace(options, rpn_only=False, resume=True), whole, factory, tmp_path)
 
 
