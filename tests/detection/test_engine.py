@@ -301,7 +301,7 @@ def test_the_tiny_model_learns_to_find_and_name_what_it_sees(draw_batch, tmp_pat
     found = total = false = 0
     for batch in batches:
         for i, detections in enumerate(model.detect(batch.images, score_floor=0.5)):
-            kept = batched_nms(*detections, 0.5)
+            kept = batched_nms(detections.boxes, detections.scores, detections.labels, 0.5)
             boxes, labels = detections.boxes[kept], detections.labels[kept]
             real = batch.labels[i] > 0
             total += int(real.sum())
