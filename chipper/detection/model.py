@@ -82,9 +82,7 @@ class Detections(NamedTuple):
     scores: Tensor  # (n,) in [0, 1]
     labels: Tensor  # (n,) int64, 1..C
     masks: Tensor | None = None  # (n, 28, 28) probabilities over the box, from a model with masks
-    focus: Tensor | None = (
-        None  # (h, w) that a cell of `Detector.focus_stride` px shows small objects, from one with focus
-    )
+    focus: Tensor | None = None  # (h, w) that a cell of `focus_stride` px shows small objects, from one with focus
 
 
 class Detector(nn.Module):
