@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,23 +51,26 @@ def build_positives(
     overwrite: bool,
     workers: Workers,
     monitor: Monitor,
+    dry_run: bool = False,
 ) -> Dataset:
     """Mine the positive chips of a COCO file into ``workdir``; one that holds the same already is left as it is.
+
+    With ``dry_run`` all is checked and mined, and nothing written.
 
     Raises:
         AnnotationError: the COCO file cannot be used.
         WorkdirError: the workdir was made from another file or with other options, and ``overwrite`` is not given.
         StorageError: the workdir cannot be written.
     """
-    monitor.note(f"reading {coco_path}")
-    coco = read_coco(coco_path, options.masks)
+    with monitor.stage(f"reading {coco_path}"):
+        coco = read_coco(coco_path, options.masks)
     identity = dataset_id(coco.hash, options)
-    with locked(workdir.path, "build-positives"):
+    with contextlib.nullcontext() if dry_run else locked(workdir.path, "build-positives"):
         if workdir.exists() and not overwrite:
             found = workdir.dataset()
             if found.id == identity:
                 monitor.note(f"{workdir.path} holds these positive chips already")
-                if image_dir is not None:
+                if image_dir is not None and not dry_run:
                     found.image_dir = _from(workdir.path, image_dir)
                     workdir.commit(found)
                 return found
@@ -74,16 +78,19 @@ def build_positives(
                 f"{workdir.path} was made {_difference(found, coco, options)}; "
                 "give --overwrite to replace it, or another --workdir"
             )
-        workdir.clear()
+        if not dry_run:
+            workdir.clear()
         parts = parts_of(coco)
-        tasks = [(workdir, number, *part, options, identity) for number, part in enumerate(parts)]
-        receipts = []
+        place = None if dry_run else workdir
+        tasks = [(place, number, *part, options, identity) for number, part in enumerate(parts)]
+        receipts: list[_Receipt] = []
         with monitor.progress("mining positive chips (images)", len(coco.images)) as advance:
             for receipt in workers.threads(_mine_part, tasks):
+                monitor.detail(
+                    f"part {len(receipts)}: {receipt.images} images, chips by scale {receipt.tally['positive_chips']}"
+                )
                 receipts.append(receipt)
                 advance(receipt.images)
-        skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
-        write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
         dataset = Dataset(
             format_version=FORMAT_VERSION,
             chipper_version=__version__,
@@ -97,8 +104,11 @@ def build_positives(
             parts=len(parts),
             counts=_sum([*(receipt.tally for receipt in receipts), {"skipped": _by_reason(coco.skipped)}]),
         )
-        write_epochs(workdir, dataset, workers, monitor)
-        workdir.commit(dataset)
+        if not dry_run:
+            skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
+            write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
+            write_epochs(workdir, dataset, workers, monitor)
+            workdir.commit(dataset)
     return dataset
 
 
@@ -151,16 +161,22 @@ def parts_of(coco: Coco) -> list[tuple[Images, Annotations]]:
 
 
 def _mine_part(
-    workdir: Workdir, number: int, images: Images, annotations: Annotations, options: PositiveOptions, identity: str
+    workdir: Workdir | None,
+    number: int,
+    images: Images,
+    annotations: Annotations,
+    options: PositiveOptions,
+    identity: str,
 ) -> _Receipt:
-    """Mine one range of images and write its tables."""
+    """Mine one range of images and write its tables, unless this is a dry run and there is no workdir."""
     positives = mine_positives(images, annotations, options)
     chips, assignment = positives.chips, positives.assignments[0]
     labels = label_chips(chips, images, annotations, options, positives.assignments)
-    workdir.write_part(IMAGES, number, images, identity)
-    workdir.write_part(ANNOTATIONS, number, annotations, identity)
-    workdir.write_part(CHIPS, number, chips, identity, POSITIVE)
-    workdir.write_part(LABELS, number, labels, identity, POSITIVE)
+    if workdir is not None:
+        workdir.write_part(IMAGES, number, images, identity)
+        workdir.write_part(ANNOTATIONS, number, annotations, identity)
+        workdir.write_part(CHIPS, number, chips, identity, POSITIVE)
+        workdir.write_part(LABELS, number, labels, identity, POSITIVE)
     boxes = ~annotations.iscrowd
     tally = {
         "images": len(images),

@@ -109,11 +109,21 @@ def _yolo_line(number: int, box: list[float], side: float) -> str:
     return " ".join([str(number), *(f"{value:.{_DECIMALS}f}" for value in values)]) + "\n"
 
 
+def plan_export(workdir: Workdir, out: Path, epoch: int | None, val_share: float) -> int:
+    """How many chips there are to export; errors are those of `export_coco`."""
+    _require_new(out)
+    return _chosen(workdir, workdir.dataset(), epoch, val_share)[1].size
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
+
+
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that becomes it when the block ends well, and vanishes when it does not."""
-    if out.exists():
-        raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
+    _require_new(out)
     folder = out.with_name(f".{out.name}.partial")
     with storage_errors(out):
         shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
@@ -128,16 +138,10 @@ def _new_folder(out: Path) -> Iterator[Path]:
             raise
 
 
-def _copied(
-    workdir: Workdir,
-    dataset: Dataset,
-    folder: Path,
-    epoch: int | None,
-    val_share: float,
-    workers: Workers,
-    monitor: Monitor,
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Copy the JPEGs into ``folder``/images and give each chip's split, key and record, in order."""
+def _chosen(
+    workdir: Workdir, dataset: Dataset, epoch: int | None, val_share: float
+) -> tuple[Pool, npt.NDArray[np.int64]]:
+    """The pool and the rows in it of the chips to export."""
     if not 0 <= val_share < 1:
         raise OptionError(f"--val-share is {val_share:g}; it is at least 0 and under 1")
     pool = Pool(workdir.shards)
@@ -153,6 +157,20 @@ def _copied(
         rows = rows[rows >= 0]  # chips of images that could not be rendered
     if not rows.size:
         raise ShardError(f"{workdir.shards} holds no chips to export; {RERUN}")
+    return pool, rows
+
+
+def _copied(
+    workdir: Workdir,
+    dataset: Dataset,
+    folder: Path,
+    epoch: int | None,
+    val_share: float,
+    workers: Workers,
+    monitor: Monitor,
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Copy the JPEGs into ``folder``/images and give each chip's split, key and record, in order."""
+    pool, rows = _chosen(workdir, dataset, epoch, val_share)
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
     seed = str(dataset.positive_options.seed).encode()

@@ -8,7 +8,7 @@ killing its workers is reported. (joblib's own dask backend waits for such a tas
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,11 @@ class Cluster(Workers):
         """Results in the order of ``tasks``."""
         return self._results(function, tasks)
 
-    def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
+    def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Generator[R, None, None]:
         """Results in the order of ``tasks``."""
         return self._results(function, tasks)
 
-    def _results(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
+    def _results(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Generator[R, None, None]:
         try:
             from distributed import Client, KilledWorker
             from distributed.comm.core import CommClosedError

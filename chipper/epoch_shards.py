@@ -39,7 +39,7 @@ def export_epochs(workdir: Workdir, chips_per_shard: int, workers: Workers, moni
         StorageError: a shard cannot be written.
     """
     dataset = workdir.dataset()
-    with locked(workdir.path, "export-shards"):
+    with locked(workdir.path, "export-shards", workdir.shards):
         pool = Pool(workdir.shards)
         done: dict[tuple[int, str], Receipt] = {}
         names: dict[int, list[str]] = {}

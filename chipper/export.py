@@ -6,7 +6,8 @@ once, and sends back the receipts of the stripe's shards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from chipper.coco import Category
-from chipper.files import remove, sweep, write_json, write_table
-from chipper.locations import is_local
+from chipper.files import remove, write_json, write_table
 from chipper.lock import locked
 from chipper.options import ExportOptions
 from chipper.progress import Monitor
@@ -65,6 +65,30 @@ class Exported:
         return [(receipt.name, fault) for receipt in self.receipts for fault in receipt.faults]
 
 
+@dataclass(frozen=True)
+class ExportPlan:
+    """What export-shards has to do."""
+
+    image_dir: Path
+    shards: list[ShardPlan]
+    done: dict[str, Receipt]  # of the shards that are whole and hold what is planned
+
+    @property
+    def missing(self) -> list[ShardPlan]:
+        """The shards to render."""
+        return [plan for plan in self.shards if plan.name not in self.done]
+
+
+def plan_export(workdir: Workdir, options: ExportOptions, image_dir: Path | None, monitor: Monitor) -> ExportPlan:
+    """Find the images and the shards that are whole already; errors are those of `export_shards`."""
+    dataset = workdir.dataset()
+    images = workdir.image_dir(dataset, image_dir)
+    monitor.note(f"images are in {images}")
+    with monitor.stage("planning shards"):
+        plans = plan_shards(workdir, dataset, options.chips_per_shard, options.render)
+        return ExportPlan(images, plans, _finished(workdir.shards, plans, options))
+
+
 def export_shards(
     workdir: Workdir, options: ExportOptions, image_dir: Path | None, workers: Workers, monitor: Monitor
 ) -> Exported:
@@ -77,26 +101,25 @@ def export_shards(
         StorageError: a shard cannot be written.
     """
     dataset = workdir.dataset()
-    with locked(workdir.path, "export-shards"):
-        if is_local(workdir.shards):
-            sweep(workdir.shards)
-        images = workdir.image_dir(dataset, image_dir)
-        monitor.note(f"images are in {images}")
-        plans = plan_shards(workdir, dataset, options.chips_per_shard, options.render)
-        done = _finished(workdir.shards, plans, options)
-        missing = [plan for plan in plans if plan.name not in done]
+    with locked(workdir.path, "export-shards", workdir.shards):
+        plan = plan_export(workdir, options, image_dir, monitor)
+        images, done, missing = plan.image_dir, dict(plan.done), plan.missing
         if missing:
             remove(workdir.shards / DATASET)
         limit = max(options.max_errors, options.max_error_share * dataset.counts["images"])
         faults = [fault for receipt in done.values() for fault in receipt.faults]
-        for receipt in _render(workdir, dataset, images, missing, options, workers, monitor):
-            done[receipt.name] = receipt
-            faults += receipt.faults
-            if number_of_images(faults) > limit:
-                break
+        with contextlib.closing(_render(workdir, dataset, images, missing, options, workers, monitor)) as receipts:
+            for receipt in receipts:
+                monitor.detail(
+                    f"{receipt.name}: {receipt.samples} chips, {receipt.bytes} bytes, {len(receipt.faults)} images lost"
+                )
+                done[receipt.name] = receipt
+                faults += receipt.faults
+                if number_of_images(faults) > limit:
+                    break
         if number_of_images(faults) > limit:
             raise too_many(faults, images)
-        exported = Exported([done[plan.name] for plan in plans], len(missing), images)
+        exported = Exported([done[shard.name] for shard in plan.shards], len(missing), images)
         if exported.faults and not any(receipt.samples for receipt in exported.receipts):
             for receipt in exported.receipts:
                 remove(receipt_path(workdir.shards, receipt.name))  # nothing of it is worth keeping
@@ -113,17 +136,19 @@ def _render(
     options: ExportOptions,
     workers: Workers,
     monitor: Monitor,
-) -> Iterator[Receipt]:
+) -> Generator[Receipt, None, None]:
     """Receipts of the shards as they are finished."""
     with monitor.progress("rendering chips", sum(plan.chips for plan in plans)) as advance:
         tasks = [
             (workdir.path, workdir.shards, dataset.epochs_id, images, some, options)
             for some in _shared_out(plans, workers.count)
         ]
-        for receipts in workers.processes(render_stripe, tasks):
-            for receipt in receipts:
-                advance(receipt.samples + sum(fault.chips for fault in receipt.faults))
-                yield receipt
+        # closed, it ends the worker processes before anything else is done about an interrupt
+        with contextlib.closing(workers.processes(render_stripe, tasks)) as results:
+            for receipts in results:
+                for receipt in receipts:
+                    advance(receipt.samples + sum(fault.chips for fault in receipt.faults))
+                    yield receipt
 
 
 def _shared_out(plans: list[ShardPlan], workers: int) -> list[list[ShardPlan]]:

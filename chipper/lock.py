@@ -10,13 +10,14 @@ from pathlib import Path
 
 from chipper.errors import WorkdirError
 from chipper.files import storage_errors, sweep
+from chipper.locations import is_local
 
 
 @contextlib.contextmanager
-def locked(workdir: Path, command: str) -> Iterator[None]:
+def locked(workdir: Path, command: str, *elsewhere: Path) -> Iterator[None]:
     """Hold the workdir while ``command`` writes to it; the system lets go of it when the process ends, however it ends.
 
-    What killed writers have left is swept up.
+    What killed writers have left is swept up, before and after, there and in the folders ``elsewhere``.
 
     Raises:
         WorkdirError: another process holds it; the message names that process.
@@ -37,8 +38,14 @@ def locked(workdir: Path, command: str) -> Iterator[None]:
         file.truncate(0)
         file.write(f"chipper {command} (process {os.getpid()})\n")
         file.flush()
-        sweep(workdir)
+        folders = [workdir, *(folder for folder in elsewhere if is_local(folder))]
+        _sweep_all(folders)
         try:
             yield
         finally:
-            sweep(workdir)
+            _sweep_all(folders)
+
+
+def _sweep_all(folders: list[Path]) -> None:
+    for folder in folders:
+        sweep(folder)

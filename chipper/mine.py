@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,16 @@ class _Receipt:
 
 
 def mine_workdir(
-    workdir: Workdir, proposals_path: Path, negative: NegativeOptions, workers: Workers, monitor: Monitor
+    workdir: Workdir,
+    proposals_path: Path,
+    negative: NegativeOptions,
+    workers: Workers,
+    monitor: Monitor,
+    dry_run: bool = False,
 ) -> Dataset:
     """Mine negative chips from proposals into ``workdir`` and write its epochs again, now with negatives.
+
+    With ``dry_run`` all is checked and mined, and nothing written.
 
     Raises:
         WorkdirError: there is no finished workdir, or its tables do not belong together.
@@ -59,18 +67,19 @@ def mine_workdir(
         StorageError: the workdir cannot be written.
     """
     workdir.dataset()  # there must be one before anything is locked or made
-    with locked(workdir.path, "mine-negatives"):
+    with contextlib.nullcontext() if dry_run else locked(workdir.path, "mine-negatives"):
         dataset = workdir.dataset()
         options = dataset.positive_options
-        monitor.note(f"reading {proposals_path}")
-        places = [workdir.image_places(dataset, part) for part in range(dataset.parts)]
-        ids, positions = (np.concatenate(column) for column in zip(*places, strict=True))
-        file = open_proposals(proposals_path, ids, positions, dataset.source.image_records)
+        with monitor.stage(f"reading {proposals_path}"):
+            places = [workdir.image_places(dataset, part) for part in range(dataset.parts)]
+            ids, positions = (np.concatenate(column) for column in zip(*places, strict=True))
+            file = open_proposals(proposals_path, ids, positions, dataset.source.image_records)
         identity = fingerprint(dataset.id.encode(), file.hash.encode(), msgspec.json.encode(vars(negative)))
-        tasks = [(workdir, dataset, file, part, negative, identity) for part in range(dataset.parts)]
-        receipts = []
+        tasks = [(workdir, dataset, file, part, negative, identity, dry_run) for part in range(dataset.parts)]
+        receipts: list[_Receipt] = []
         with monitor.progress("mining negative chips (images)", dataset.counts["images"]) as advance:
             for receipt in workers.threads(_mine_part, tasks):
+                monitor.detail(f"part {len(receipts)}: {receipt.images} images, chips by scale {receipt.chips}")
                 receipts.append(receipt)
                 advance(receipt.images)
         totals: dict[str, Any] = {
@@ -80,15 +89,22 @@ def mine_workdir(
         dataset = msgspec.structs.replace(
             dataset, negatives=Negatives(identity, proposals_path.name, file.hash, dict(vars(negative)), totals)
         )
-        write_epochs(workdir, dataset, workers, monitor)
-        workdir.commit(dataset)
+        if not dry_run:
+            write_epochs(workdir, dataset, workers, monitor)
+            workdir.commit(dataset)
     return dataset
 
 
 def _mine_part(
-    workdir: Workdir, dataset: Dataset, file: ProposalFile, part: int, negative: NegativeOptions, identity: str
+    workdir: Workdir,
+    dataset: Dataset,
+    file: ProposalFile,
+    part: int,
+    negative: NegativeOptions,
+    identity: str,
+    dry_run: bool,
 ) -> _Receipt:
-    """Mine the negatives of one part, some images after the others, and write its tables."""
+    """Mine the negatives of one part, some images after the others, and write its tables unless this is a dry run."""
     options = dataset.positive_options
     images, annotations = workdir.images(dataset, part), workdir.annotations(dataset, part)
     positives = workdir.chips(dataset, part, POSITIVE)
@@ -105,8 +121,9 @@ def _mine_part(
         shown.append(labels)
         used += proposals
     negatives = concatenate(found)
-    workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
-    workdir.write_part(LABELS, part, concatenate(shown), identity, NEGATIVE)
+    if not dry_run:
+        workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
+        workdir.write_part(LABELS, part, concatenate(shown), identity, NEGATIVE)
     return _Receipt(len(images), used, count_by_scale(negatives, options))
 
 

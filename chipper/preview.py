@@ -53,7 +53,7 @@ def preview(
         try:
             source = open_source(image_path(folder, name), (int(images.width[row]), int(images.height[row])))
         except ImageError as error:
-            monitor.warn(f"{folder / name}: {error}; left out")
+            monitor.skip(f"{folder / name}: {error}; left out")
             continue
         mine = chips[chips.image_id == image_id]
         picture = draw_image(source.pixels, annotations[annotations.image_id == image_id], mine)

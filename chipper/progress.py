@@ -12,8 +12,20 @@ class Monitor:
     def note(self, message: str) -> None:
         """Something worth a line."""
 
+    def detail(self, message: str) -> None:
+        """Something that is worth a line to who asked for more, and in the log."""
+
     def warn(self, message: str) -> None:
         """Something that the user should look at."""
+
+    def skip(self, message: str) -> None:
+        """An item that had to be left out; the rest goes on."""
+        self.warn(message)
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        """While ``what`` goes on, which has no items to count."""
+        yield
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:

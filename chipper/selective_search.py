@@ -43,7 +43,7 @@ def selective_search(images: Images, image_dir: Path, limit: int, workers: Worke
             for image_id, boxes in results:
                 if isinstance(boxes, str):
                     bad += 1
-                    monitor.warn(f"{boxes}; left out")
+                    monitor.skip(f"{boxes}; left out")
                 else:
                     found[image_id] = boxes
             advance(len(results))

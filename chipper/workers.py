@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -63,7 +65,7 @@ class Workers:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
+    def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Generator[R, None, None]:
         """Results as they come, in no order; ``function`` and its tasks are sent to other processes."""
         workers = min(self.count, len(tasks))
         if workers <= 1:
@@ -75,5 +77,16 @@ class Workers:
         parallel = joblib.Parallel(
             n_jobs=workers, batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None, return_as="generator_unordered"
         )
-        results: Iterator[R] = parallel(joblib.delayed(own)(*task) for task in tasks)
+        with _deaf_to_interrupts():
+            results: Generator[R, None, None] = parallel(joblib.delayed(own)(*task) for task in tasks)
         return results
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes and threads that are started meanwhile do not hear Ctrl-C: it is for the main process to stop them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

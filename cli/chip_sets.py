@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import jobs_option, shards_option, workdir_option
+from chipper.cli.command import command
+from chipper.cli.console import ConsoleMonitor, print_summary
+from chipper.cli.options import dry_run_option, jobs_option, shards_option, workdir_option
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
@@ -32,6 +32,7 @@ _OPTIONS = (
     shards_option,
     workdir_option,
     jobs_option,
+    dry_run_option,
 )
 
 
@@ -41,7 +42,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command("export-coco")
+@command("export-coco")
 @_options
 def export_coco(**options: Any) -> None:
     """Write chips as a plain COCO data set, for any trainer that reads one.
@@ -56,7 +57,7 @@ def export_coco(**options: Any) -> None:
     _run(export, **options)
 
 
-@click.command("export-yolo")
+@command("export-yolo")
 @_options
 def export_yolo(**options: Any) -> None:
     """Write chips as a YOLO folder with data.yaml.
@@ -72,12 +73,24 @@ def export_yolo(**options: Any) -> None:
 
 
 def _run(
-    export: Callable[..., Any], out: Path, epoch: int, all_chips: bool, val_share: float, workdir: Workdir, jobs: int
+    export: Callable[..., Any],
+    out: Path,
+    epoch: int,
+    all_chips: bool,
+    val_share: float,
+    workdir: Workdir,
+    jobs: int,
+    dry_run: bool,
 ) -> None:
-    started = time.perf_counter()
-    copied = export(workdir, out, None if all_chips else epoch, val_share, Workers(jobs), ConsoleMonitor())
+    workers, chosen = Workers(jobs), None if all_chips else epoch
+    if dry_run:
+        from chipper.chip_sets import plan_export
+
+        chips = plan_export(workdir, out, chosen, val_share)
+        print_summary(f"Chips in {out} (dry run: nothing written)", [("chips", f"{chips:,}")], {"chips": chips})
+        return
+    copied = export(workdir, out, chosen, val_share, workers, ConsoleMonitor())
     rows = [(split, f"{chips:,} chips with {copied.labels[split]:,} labels") for split, chips in copied.chips.items()]
     if copied.left_out:
         rows.append(("left out", f"{copied.left_out:,} labels of crowds and of objects under 10 px"))
-    rows.append(("time", human_seconds(time.perf_counter() - started)))
-    print_summary(f"Chips in {out}", rows)
+    print_summary(f"Chips in {out}", rows, {"folder": str(out), **vars(copied)})

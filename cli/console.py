@@ -5,40 +5,70 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from chipper.cli.session import Session
 from chipper.progress import Monitor
 
 _LOG_SECONDS = 5.0  # between two log lines of one progress, where there is no terminal
 
 
 class ConsoleMonitor(Monitor):
-    """Bars on a terminal, log lines with the time elsewhere."""
+    """Bars on a terminal, log lines with the time elsewhere; all of it in the run's log, with each stage's time."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._session = Session.current()
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=self._session.quiet)
 
     def note(self, message: str) -> None:
+        self._session.log.write(message)
         self._console.print(self._stamp(message), markup=False)
 
+    def detail(self, message: str) -> None:
+        self._session.log.write(message)
+        if self._session.verbose:
+            self._console.print(self._stamp(message), markup=False)
+
     def warn(self, message: str) -> None:
-        self._console.print(self._stamp(f"warning: {message}"), markup=False)
+        self._session.warnings.append(message)
+        self._session.log.write(f"warning: {message}")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(self._stamp(f"warning: {message}"), markup=False)
+
+    def skip(self, message: str) -> None:
+        self._session.skipped += 1
+        self.warn(message)
 
     def _stamp(self, message: str) -> str:
         return message if self._console.is_terminal else f"{time.strftime('%H:%M:%S')} {message}"
 
     @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        self.note(what)
+        with self._timed(what):
+            yield
+
+    @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        if self._console.is_terminal:
-            columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-            with Progress(*columns, TimeRemainingColumn(), console=self._console) as bar:
-                task = bar.add_task(what, total=total)
-                yield lambda done: bar.advance(task, done)
-        else:
-            yield self._logged(what, total)
+        with self._timed(what):
+            if self._console.is_terminal and not self._session.quiet:
+                columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+                with Progress(*columns, TimeRemainingColumn(), console=self._console) as bar:
+                    task = bar.add_task(what, total=total)
+                    yield lambda done: bar.advance(task, done)
+            else:
+                yield self._logged(what, total)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self._session.stages[what] = self._session.stages.get(what, 0.0) + seconds
+        self.detail(f"{what}: took {human_seconds(seconds)}")
 
     def _logged(self, what: str, total: int) -> Callable[[int], None]:
         started = said = time.monotonic()
@@ -56,14 +86,39 @@ class ConsoleMonitor(Monitor):
         return advance
 
 
-def print_summary(title: str, rows: list[tuple[str, str]]) -> None:
+def print_summary(title: str, rows: list[tuple[str, str]], data: dict[str, Any]) -> None:
+    """What came of a command: a table with the time at its end, or with ``--json`` the ``data`` alone.
+
+    Args:
+        title: the table's.
+        rows: name and text, for people.
+        data: the same as plain values, for scripts.
+    """
+    session = Session.current()
+    session.data.update(data)
+    rows = [*rows, ("time", _time_by_stage(session))]
+    for name, value in rows:
+        session.log.write(f"{name}: {value}")
+    if not session.quiet and not session.as_json:
+        print_table(title, rows)
+
+
+def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     """A two-column table."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, value)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(title, style="bold", markup=False, soft_wrap=True)
+    console.print(table)
+
+
+def _time_by_stage(session: Session) -> str:
+    total = session.seconds()
+    stages = [f"{what} {human_seconds(s)}" for what, s in session.stages.items() if s >= 0.05 and s >= total / 100]
+    return human_seconds(total) + (f" ({', '.join(stages)})" if stages else "")
 
 
 def human_bytes(size: float) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.command import command
+from chipper.cli.console import ConsoleMonitor, print_summary
+from chipper.cli.options import dry_run_option
 
 
-@click.command()
+@command()
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -19,17 +20,24 @@ from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
     help="Folder to fill; an earlier demo in it is replaced.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawing and the training.")
-def demo(out: Path, seed: int) -> None:
+@dry_run_option
+def demo(out: Path, seed: int, dry_run: bool) -> None:
     """Run the whole chain on drawn images, in a few minutes on a CPU.
 
     \b
     Example: chipper demo
     """
     from chipper.demo_data import DemoOptions
-    from chipper.detection.demo import DemoSettings, run_demo
+    from chipper.detection.demo import DemoSettings, require_free, run_demo
 
-    started = time.perf_counter()
-    result = run_demo(out, DemoSettings(data=DemoOptions(seed=seed), seed=seed), ConsoleMonitor())
+    settings = DemoSettings(data=DemoOptions(seed=seed), seed=seed)
+    if dry_run:
+        require_free(out)
+        images = settings.data.train_images + settings.data.val_images
+        rows = [("images", f"{images} to draw"), ("training", f"{settings.rpn_steps} and {settings.steps} steps")]
+        print_summary(f"Demo in {out} (dry run: nothing written)", rows, {"folder": str(out), "images": images})
+        return
+    result = run_demo(out, settings, ConsoleMonitor())
     chips = result.dataset.counts["positive_chips"]
     assert result.dataset.negatives is not None
     negatives = result.dataset.negatives.counts["negative_chips"]
@@ -54,6 +62,12 @@ def demo(out: Path, seed: int) -> None:
                 f"{out / 'preview'} (chips on images), {out / 'detections'} (what was found), "
                 f"{out / 'chips'} (manifests, shards, runs)",
             ),
-            ("time", human_seconds(time.perf_counter() - started)),
         ],
+        {
+            "folder": str(out),
+            "positive_chips": chips,
+            "negative_chips": negatives,
+            "evaluation": {"numbers": numbers, "per_class": result.evaluation.per_class},
+            "seconds_by_command": result.seconds,
+        },
     )

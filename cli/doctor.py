@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-import click
-
 from chipper import __version__
+from chipper.cli.command import command
 from chipper.cli.console import print_summary
 from chipper.workers import Workers
 
@@ -16,7 +15,7 @@ _FORMATS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "TIFF"}
 _SIMD_PACKAGES = "gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev"
 
 
-@click.command()
+@command()
 def doctor() -> None:
     """Show what chipper runs on, and what would make it faster.
 
@@ -48,7 +47,7 @@ def doctor() -> None:
     )
     rows += [(name, _version(name) or "not installed") for name in _PACKAGES]
     rows.append(("GPU", _gpu()))
-    print_summary("chipper doctor", rows)
+    print_summary("chipper doctor", rows, {"found": dict(rows)})
 
 
 def _version(package: str) -> str | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.command import command
+from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import (
     coco_argument,
     device_option,
+    dry_run_option,
     image_dir_option,
     run_option,
     scales_option,
@@ -24,7 +25,7 @@ from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 
-@click.command()
+@command()
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -48,6 +49,7 @@ from chipper.workers import Workers
 @device_option
 @workers_options
 @workdir_option
+@dry_run_option
 def propose(
     workdir: Workdir,
     run_name: str | None,
@@ -58,6 +60,7 @@ def propose(
     image_dir: Path | None,
     device: str,
     workers: Workers,
+    dry_run: bool,
 ) -> None:
     """Propose object boxes in the images of the workdir, for mine-negatives.
 
@@ -67,7 +70,6 @@ def propose(
     """
     from chipper.proposals import write_pickle, write_proposals
 
-    started = time.perf_counter()
     if method == "rpn":
         from chipper.detection.predict import Pyramid
         from chipper.detection.predict import propose as propose_all
@@ -77,6 +79,10 @@ def propose(
     dataset = workdir.dataset()
     images = workdir.all_images(dataset)
     folder = workdir.image_dir(dataset, image_dir)
+    if dry_run:
+        rows = [("images", f"{len(images):,} in {folder}"), ("proposals", f"{per_scale:,} an image and scale, at most")]
+        print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
+        return
     if method == "rpn":
         found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
     else:
@@ -91,12 +97,11 @@ def propose(
     rows = [
         ("images", f"{len(images):,}"),
         ("proposals", f"{len(found):,}"),
-        ("time", human_seconds(time.perf_counter() - started)),
     ]
-    print_summary(f"Proposals in {out}", rows)
+    print_summary(f"Proposals in {out}", rows, {"out": str(out), "images": len(images), "proposals": len(found)})
 
 
-@click.command()
+@command()
 @coco_argument
 @click.option(
     "--out",
@@ -120,6 +125,7 @@ def propose(
 @run_option
 @device_option
 @workdir_option
+@dry_run_option
 def predict(
     coco: Path,
     workdir: Workdir,
@@ -133,6 +139,7 @@ def predict(
     valid_ranges: str | None,
     image_dir: Path | None,
     device: str,
+    dry_run: bool,
 ) -> None:
     """Detect objects in the images that COCO lists, at every scale, and merge them by Soft-NMS.
 
@@ -145,24 +152,29 @@ def predict(
     from chipper.files import write_json
     from chipper.images import find_image_dir
 
-    started = time.perf_counter()
     run_dir = _run_dir(workdir, run_name)
     images = read_images(coco)
     folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
     pyramid = Pyramid.of(run_dir, scales, valid_ranges)
     if single_scale:
         pyramid = pyramid.single()
+    if dry_run:
+        rows = [
+            ("images", f"{len(images):,} in {folder}"),
+            ("scales", ", ".join(f"{s} for {r}" for s, r in zip(pyramid.scales, pyramid.valid_ranges, strict=True))),
+        ]
+        print_summary(f"Detections in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
+        return
     results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus)
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),
         ("detections", f"{len(results):,}"),
-        ("time", human_seconds(time.perf_counter() - started)),
     ]
-    print_summary(f"Detections in {out}", rows)
+    print_summary(f"Detections in {out}", rows, {"out": str(out), "images": len(images), "detections": len(results)})
 
 
-@click.command()
+@command()
 @coco_argument
 @click.argument("detections", type=click.Path(path_type=Path), default="detections.json")
 @click.option(
@@ -178,7 +190,10 @@ def predict(
     help="Draw precision over recall: a .png.",
 )
 @click.option("--masks", is_flag=True, help="Compare masks, not boxes.")
-def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path | None, masks: bool) -> None:
+@dry_run_option
+def evaluate(
+    coco: Path, detections: Path, proposals: Path | None, curves: Path | None, masks: bool, dry_run: bool
+) -> None:
     """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
 
     \b
@@ -190,17 +205,20 @@ def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path 
 
     if proposals is not None:
         recall = evaluate_proposals(coco, proposals)
-        print_summary(f"Recall of {proposals}", [(name, f"{value:.4f}") for name, value in recall.items()])
+        print_summary(
+            f"Recall of {proposals}", [(name, f"{value:.4f}") for name, value in recall.items()], dict(recall)
+        )
         return
     result = evaluate_file(coco, detections, masks)
-    if curves is not None:
+    if curves is not None and not dry_run:
         draw_curves(result, curves)
     rows = [(name, f"{value:.4f}") for name, value in result.numbers.items()]
     rows += [
         (name, "  ".join(f"{what} {value:.4f}" for what, value in numbers.items()))
         for name, numbers in result.per_class.items()
     ]
-    print_summary(f"Evaluation of {detections}", rows)
+    data = {"numbers": result.numbers, "per_class": result.per_class}
+    print_summary(f"Evaluation of {detections}", rows, data)
 
 
 def _run_dir(workdir: Workdir, name: str | None) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import traceback
 
 import click
 
 from chipper import __version__
+from chipper.cli.interrupts import INTERRUPTED, stop_in_order_then_at_once
+from chipper.cli.session import Session
 from chipper.errors import ChipperError
 
 COMMANDS = {
@@ -27,6 +28,7 @@ COMMANDS = {
     "evaluate": "inference",
     "preview": "preview",
     "demo": "demo",
+    "completion": "completion",
     "doctor": "doctor",
 }
 """Command and the module of chipper.cli that defines it; a module is loaded when its command is asked for."""
@@ -59,31 +61,36 @@ def main(context: click.Context, debug: bool) -> None:
 
     Exit codes: 0 done, 1 an error, 2 wrong usage, 3 done with skipped items.
     """
-    context.obj = debug
+    context.ensure_object(Session).debug |= debug
 
 
 def run() -> None:
     """Run the command line and exit: every error that a user can cause is one line."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    debug = "--debug" in sys.argv or bool(os.environ.get("CHIPPER_DEBUG"))
+    stop_in_order_then_at_once()
+    # an error may come before these are parsed
+    session = Session(as_json="--json" in sys.argv, debug="--debug" in sys.argv)
     try:
-        code = main(standalone_mode=False)
+        code = main(standalone_mode=False, obj=session)
     except ChipperError as error:
-        code = _fail(str(error), error.exit_code, debug)
+        code = _fail(session, error, str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2
     except click.ClickException as error:
         error.show()
+        session.end(error.exit_code, {"type": "UsageError", "message": error.format_message()})
         code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted; run the same command again to go on", 130, debug)
+    except (click.Abort, KeyboardInterrupt) as error:
+        code = _fail(session, error, "interrupted; run the same command again to go on", INTERRUPTED)
     except ModuleNotFoundError as error:
-        code = _fail(*_missing(error), debug)
+        code = _fail(session, error, *_missing(error))
     except BrokenPipeError:
         code = 141
-    except MemoryError:
-        code = _fail("out of memory; lower --jobs or --batch-size", 1, debug)
+    except MemoryError as error:
+        code = _fail(session, error, "out of memory; lower --jobs or --batch-size", 1)
+    except Exception as error:
+        code = _fail(session, error, _unforeseen(session, error), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -94,9 +101,18 @@ def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
     return f"the package {name} is not installed; run: pip install --force-reinstall chipper", 1
 
 
-def _fail(message: str, code: int, debug: bool) -> int:
-    if debug:
+def _unforeseen(session: Session, error: Exception) -> str:
+    """A fault of chipper's own; its traceback goes to the log."""
+    session.log.write(traceback.format_exc())
+    where = f"the traceback is in {session.log.path}" if session.log.path else "--debug shows the traceback"
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"a fault in chipper itself ({what}); {where}: please report it"
+
+
+def _fail(session: Session, error: BaseException, message: str, code: int) -> int:
+    if session.debug:
         traceback.print_exc()
+    session.end(code, {"type": type(error).__name__, "message": message})
     click.echo(f"chipper: error: {message}", err=True)
     return code
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import coco_argument, image_dir_option, positive_options, workdir_option, workers_options
+from chipper.cli.command import command
+from chipper.cli.console import ConsoleMonitor, print_summary
+from chipper.cli.options import (
+    coco_argument,
+    dry_run_option,
+    image_dir_option,
+    positive_options,
+    workdir_option,
+    workers_options,
+)
 from chipper.options import EPOCHS, NegativeOptions, PositiveOptions
 from chipper.workdir import Dataset, Workdir
 from chipper.workers import Workers
 
 
-@click.command("build-positives")
+@command("build-positives")
 @coco_argument
 @positive_options
 @click.option(
@@ -32,8 +39,15 @@ from chipper.workers import Workers
 @image_dir_option
 @workdir_option
 @workers_options
+@dry_run_option
 def build_positives(
-    coco: Path, workdir: Workdir, image_dir: Path | None, workers: Workers, overwrite: bool, **options: Any
+    coco: Path,
+    workdir: Workdir,
+    image_dir: Path | None,
+    workers: Workers,
+    overwrite: bool,
+    dry_run: bool,
+    **options: Any,
 ) -> None:
     """Choose the positive chips of COCO.
 
@@ -44,9 +58,10 @@ def build_positives(
     """
     from chipper.build import build_positives as build
 
-    started = time.perf_counter()
-    dataset = build(coco, workdir, PositiveOptions.parse(**options), image_dir, overwrite, workers, ConsoleMonitor())
-    print_summary(f"Positive chips in {workdir.path}", [*_positive_rows(dataset), _took(started)])
+    chosen = PositiveOptions.parse(**options)
+    dataset = build(coco, workdir, chosen, image_dir, overwrite, workers, ConsoleMonitor(), dry_run)
+    title = f"Positive chips in {workdir.path}" + (" (dry run: nothing written)" if dry_run else "")
+    print_summary(title, _positive_rows(dataset), {"workdir": str(workdir.path), "id": dataset.id, **dataset.counts})
 
 
 def data_rows(counts: dict[str, Any], listed: str = "") -> list[tuple[str, str]]:
@@ -89,7 +104,7 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
     return rows
 
 
-@click.command("mine-negatives")
+@command("mine-negatives")
 @click.option(
     "--proposals",
     type=click.Path(path_type=Path),
@@ -124,8 +139,9 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
 )
 @workdir_option
 @workers_options
+@dry_run_option
 def mine_negatives(
-    proposals: Path, workdir: Workdir, workers: Workers, min_proposals: tuple[int, int], **options: Any
+    proposals: Path, workdir: Workdir, workers: Workers, min_proposals: tuple[int, int], dry_run: bool, **options: Any
 ) -> None:
     """Choose negative chips where proposals crowd and no positive chip looks.
 
@@ -134,9 +150,8 @@ def mine_negatives(
     """
     from chipper.mine import mine_workdir
 
-    started = time.perf_counter()
     negative = NegativeOptions(min_proposals_finest=min_proposals[0], min_proposals=min_proposals[1], **options)
-    dataset = mine_workdir(workdir, proposals, negative, workers, ConsoleMonitor())
+    dataset = mine_workdir(workdir, proposals, negative, workers, ConsoleMonitor(), dry_run)
     assert dataset.negatives is not None
     counts = dataset.negatives.counts
     chips = counts["negative_chips"]
@@ -149,10 +164,6 @@ def mine_negatives(
     rows += [
         ("negative chips in all", f"{sum(chips.values()):,} ({sum(chips.values()) / images:.2f} per image)"),
         ("in each epoch", f"at most {negative.per_image} per image, drawn anew"),
-        _took(started),
     ]
-    print_summary(f"Negative chips in {workdir.path}", rows)
-
-
-def _took(started: float) -> tuple[str, str]:
-    return "time", human_seconds(time.perf_counter() - started)
+    title = f"Negative chips in {workdir.path}" + (" (dry run: nothing written)" if dry_run else "")
+    print_summary(title, rows, {"workdir": str(workdir.path), "id": dataset.negatives.id, "images": images, **counts})

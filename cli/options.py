@@ -66,6 +66,9 @@ image_dir_option = click.option(
     type=LOCATION,
     help="Folder or URL of the images; by default looked for beside the COCO file.",
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Check everything and say what would be written, but write nothing."
+)
 jobs_option = click.option(
     "--jobs",
     type=int,

@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
+from chipper.cli.command import command
+from chipper.cli.console import ConsoleMonitor, human_bytes, print_table
 from chipper.cli.mining import data_rows
 from chipper.cli.options import coco_argument, jobs_option, positive_options
+from chipper.cli.session import Session
 from chipper.options import NegativeOptions, PositiveOptions
 from chipper.workers import Workers
 
 
-@click.command()
+@command()
 @coco_argument
 @positive_options
 @click.option(
     "--suggest", is_flag=True, help="Propose scales and valid ranges from the sizes of the boxes, with reasons."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @jobs_option
-def plan(coco: Path, suggest: bool, as_json: bool, jobs: int, **options: Any) -> None:
+def plan(coco: Path, suggest: bool, jobs: int, **options: Any) -> None:
     """Show what mining COCO would give: chips, pixels, coverage, disk.
 
     Reads annotations only and writes nothing.
@@ -42,8 +42,8 @@ def plan(coco: Path, suggest: bool, as_json: bool, jobs: int, **options: Any) ->
 
     asked = PositiveOptions.parse(**options)
     monitor = ConsoleMonitor()
-    monitor.note(f"reading {coco}")
-    content = read_coco(coco)
+    with monitor.stage(f"reading {coco}"):
+        content = read_coco(coco)
     parts = parts_of(content)
 
     def report_of(chosen: PositiveOptions, what: str) -> dict[str, Any]:
@@ -65,8 +65,9 @@ def plan(coco: Path, suggest: bool, as_json: bool, jobs: int, **options: Any) ->
             "reasons": list(found.reasons),
             "plan": report_of(PositiveOptions.parse(**{**options, **ranges}), "the scales suggested"),
         }
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({**report, "suggestion": suggestion}), indent=2))
+    session = Session.current()
+    session.data = {**report, "suggestion": suggestion}
+    if session.as_json or session.quiet:
         return
     _print_report(f"Plan for {coco}", report)
     if suggestion is not None:
@@ -79,7 +80,7 @@ def _print_report(title: str, report: dict[str, Any]) -> None:
         rows.append(
             ("left out", f"{report['records_left_out']:,} records that cannot be used (build-positives lists them)")
         )
-    print_summary(title, rows)
+    print_table(title, rows)
 
     table = Table(box=None, pad_edge=False, header_style="cyan")
     for name in ("scale", "for sqrt(w*h)", "boxes covered", "only here", "chips", "per image", "images", "Mpx"):
@@ -116,7 +117,7 @@ def _print_report(title: str, report: dict[str, Any]) -> None:
     console.print(rivals)
     console.print()
     ratio, most = report["pixels_against_whole_images"], report["pixels_against_whole_images_with_negatives"]
-    print_summary(
+    print_table(
         "In all",
         [
             (

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import image_dir_option, workdir_option
 from chipper.workdir import Workdir
 
 
-@click.command()
+@command()
 @click.argument("image_ids", nargs=-1, type=int)
 @click.option(
     "--count", type=click.IntRange(min=1), default=12, show_default=True, help="Images to draw when no ids are given."
@@ -36,4 +37,5 @@ def preview(workdir: Workdir, image_ids: tuple[int, ...], count: int, out: Path 
 
     folder = out or workdir.path / "preview"
     written = draw(workdir, image_ids, count, folder, image_dir, ConsoleMonitor())
-    print_summary(f"Pictures in {folder}", [("pictures", f"{len(written):,}")])
+    rows = [("pictures", f"{len(written):,}")]
+    print_summary(f"Pictures in {folder}", rows, {"pictures": [str(path) for path in written]})

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_bytes, human_seconds, print_summary
-from chipper.cli.options import image_dir_option, jobs_option, shards_option, workdir_option, workers_options
+from chipper.cli.command import SKIPPED_ITEMS, command
+from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
+from chipper.cli.options import (
+    dry_run_option,
+    image_dir_option,
+    jobs_option,
+    shards_option,
+    workdir_option,
+    workers_options,
+)
 from chipper.options import ExportOptions, RenderOptions
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
-SKIPPED_ITEMS = 3
 
-
-@click.command("export-shards")
+@command("export-shards")
 @click.option("--quality", type=int, default=90, show_default=True, help="JPEG quality.")
 @click.option(
     "--subsampling",
@@ -60,6 +65,7 @@ SKIPPED_ITEMS = 3
 @shards_option
 @workdir_option
 @workers_options
+@dry_run_option
 @click.pass_context
 def export_shards(
     context: click.Context,
@@ -74,6 +80,7 @@ def export_shards(
     on_error: str,
     max_errors: int,
     retry_errors: bool,
+    dry_run: bool,
 ) -> None:
     """Render the chips into WebDataset shards.
 
@@ -85,12 +92,13 @@ def export_shards(
     from chipper.epoch_shards import export_epochs
     from chipper.export import export_shards as export
 
-    started = time.perf_counter()
     render = RenderOptions(quality, subsampling, exif)
     options = ExportOptions(render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors)
+    if dry_run:
+        _print_plan(workdir, options, image_dir)
+        return
     exported = export(workdir, options, image_dir, workers, ConsoleMonitor())
     copied = export_epochs(workdir, chips_per_shard, workers, ConsoleMonitor()) if layout == "epochs" else []
-    seconds = time.perf_counter() - started
     kinds: Counter[str] = Counter()
     for receipt in exported.receipts:
         kinds[receipt.kind] += receipt.samples
@@ -119,13 +127,38 @@ def export_shards(
             )
         )
         rows += [("", f"{fault.file_name}: {fault.error}") for _, fault in faults[:5]]
-    rows.append(("time", human_seconds(seconds)))
-    print_summary(f"Shards in {workdir.shards}", rows)
+    data = {
+        "shards": len(exported.receipts),
+        "rendered": exported.rendered,
+        "chips": kinds,
+        "bytes": size,
+        "epoch_shards": len(copied),
+        "lost": [
+            {"image_id": f.image_id, "file_name": f.file_name, "error": f.error, "chips": f.chips, "shard": shard}
+            for shard, f in faults
+        ],
+    }
+    print_summary(f"Shards in {workdir.shards}", rows, {"folder": str(workdir.shards), **data})
     if faults:
         context.exit(SKIPPED_ITEMS)
 
 
-@click.command()
+def _print_plan(workdir: Workdir, options: ExportOptions, image_dir: Path | None) -> None:
+    from chipper.export import plan_export
+
+    plan = plan_export(workdir, options, image_dir, ConsoleMonitor())
+    missing = plan.missing
+    chips = {"to render": sum(shard.chips for shard in missing), "in all": sum(shard.chips for shard in plan.shards)}
+    rows = [
+        ("images from", str(plan.image_dir)),
+        ("shards", f"{len(plan.shards):,} ({len(missing):,} to render, {len(plan.done):,} whole already)"),
+        ("chips", f"{chips['in all']:,} ({chips['to render']:,} to render)"),
+    ]
+    data = {"folder": str(workdir.shards), "shards": len(plan.shards), "to_render": len(missing), "chips": chips}
+    print_summary(f"Shards in {workdir.shards} (dry run: nothing written)", rows, data)
+
+
+@command()
 @click.option("--deep", is_flag=True, help="Check every sample against its checksum and decode it.")
 @shards_option
 @workdir_option
@@ -139,7 +172,6 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
     from chipper.errors import ShardError
     from chipper.verify import verify_shards
 
-    started = time.perf_counter()
     checked = verify_shards(workdir.shards, deep, Workers(jobs), ConsoleMonitor())
     for fault in checked.faults:
         click.echo(fault)
@@ -149,8 +181,8 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
             ("shards", f"{checked.shards:,} ({len(checked.faults):,} with faults)"),
             ("samples", f"{checked.samples:,}"),
             ("bytes", human_bytes(checked.bytes)),
-            ("time", human_seconds(time.perf_counter() - started)),
         ],
+        {"shards": checked.shards, "samples": checked.samples, "bytes": checked.bytes, "faults": checked.faults},
     )
     if checked.faults:
         raise ShardError(

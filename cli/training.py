@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import LOCATION, device_option, workdir_option
+from chipper.cli.command import command
+from chipper.cli.console import ConsoleMonitor, print_summary
+from chipper.cli.options import LOCATION, device_option, dry_run_option, workdir_option
 from chipper.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _LOG_SECONDS = 5.0
 
 
-@click.command()
+@command()
 @click.option(
     "--shards",
     type=LOCATION,
@@ -88,15 +89,23 @@ _LOG_SECONDS = 5.0
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, flips and samples.")
 @device_option
 @workdir_option
-def train(workdir: Workdir, shards: Path, name: str | None, rpn_only: bool, epochs: int | None, **options: Any) -> None:
+@dry_run_option
+def train(
+    workdir: Workdir,
+    shards: Path,
+    name: str | None,
+    rpn_only: bool,
+    epochs: int | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
     """Train a Faster-RCNN on the shards; under torchrun, on many GPUs.
 
     \b
     Example: chipper train --shards
     """
-    from chipper.detection.training import TrainRequest, train_workdir
+    from chipper.detection.training import TrainRequest, plan_training, train_workdir
 
-    started = time.perf_counter()
     run_dir = workdir.runs / (name or ("rpn" if rpn_only else "detector"))
     request = TrainRequest(
         run_dir=run_dir,
@@ -105,6 +114,15 @@ def train(workdir: Workdir, shards: Path, name: str | None, rpn_only: bool, epoc
         epochs=epochs or (2 if rpn_only else None),
         **options,
     )
+    if dry_run:
+        plan = plan_training(workdir, request)
+        rows = [
+            ("steps", f"{plan.steps:,} ({plan.batches:,} batches of {request.batch_size} chips an epoch)"),
+            ("model", f"{request.model}, {plan.parameters / 1e6:.1f} million parameters"),
+            ("device", plan.device),
+        ]
+        print_summary(f"Training run {run_dir} (dry run: nothing written)", rows, vars(plan))
+        return
     reporter = StepPrinter()
     result = train_workdir(workdir, request, reporter)
     rows = [("steps", f"{result.step:,} of {result.total_steps:,}")]
@@ -119,9 +137,18 @@ def train(workdir: Workdir, shards: Path, name: str | None, rpn_only: bool, epoc
     rows += [
         ("checkpoint", str(result.checkpoint)),
         ("metrics", str(run_dir / "metrics.jsonl")),
-        ("time", human_seconds(time.perf_counter() - started)),
     ]
-    print_summary(f"Training run {run_dir}", rows)
+    last = reporter.last
+    data = {
+        "run": str(run_dir),
+        "steps": result.step,
+        "total_steps": result.total_steps,
+        "loss": last.loss if last else None,
+        "chips_per_s": last.chips_per_s if last else None,
+        "data_wait": last.data_wait if last else None,
+        "checkpoint": str(result.checkpoint),
+    }
+    print_summary(f"Training run {run_dir}", rows, data)
 
 
 class StepPrinter:

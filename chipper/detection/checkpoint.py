@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from chipper.detection.model import MODELS, Detector, build_model
-from chipper.errors import CheckpointError, StorageError
+from chipper.errors import CheckpointError, StorageError, TrainingError
 from chipper.files import atomic, remove
 
 FORMAT = 1
@@ -137,6 +137,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     identity = content.pop("identity")
     identity |= {"class_ids": tuple(identity["class_ids"]), "class_names": tuple(identity["class_names"])}
     return Checkpoint(identity=Identity(**identity), progress=Progress(**content.pop("progress")), **content)
+
+
+def require_fresh(folder: Path) -> None:
+    """Raise TrainingError where a run lies already."""
+    found = checkpoints(folder)
+    if found:
+        raise TrainingError(
+            f"{folder} already holds a run ({found[-1].name}): go on with --resume, or give another --name"
+        )
 
 
 def require_same(found: Identity, wanted: Identity, path: Path) -> None:

@@ -64,6 +64,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
     Raises:
         OptionError: the folder holds something else.
     """
+    require_free(folder)
     _claim(folder)
     clock = _Clock(monitor)
     train_json, val_json = folder / "train" / "coco.json", folder / "val" / "coco.json"
@@ -111,11 +112,15 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
     return DemoResult(dataset, exported, evaluation, clock.seconds)
 
 
+def require_free(folder: Path) -> None:
+    """Raise OptionError where ``folder`` holds something that no demo has made."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
+
+
 def _claim(folder: Path) -> None:
     """Make ``folder`` an empty one that is the demo's; the marker is there from the first moment."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARKER).exists():
-            raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
+    if folder.exists():
         shutil.rmtree(folder)
     write_json(folder / MARKER, {})
 

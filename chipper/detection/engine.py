@@ -25,6 +25,7 @@ from chipper.detection.checkpoint import (
     checkpoints,
     load_checkpoint,
     load_weights,
+    require_fresh,
     require_same,
     restore_rng,
     rng_states,
@@ -184,13 +185,10 @@ class _Run:
 
     def _find_checkpoint(self) -> Checkpoint | None:
         """The checkpoint to resume from, its weights loaded; None for a fresh start in an empty folder."""
-        found = checkpoints(self.folder)
         if not self.options.resume:
-            if found:
-                raise TrainingError(
-                    f"{self.folder} already holds a run ({found[-1].name}): resume it, or name another run"
-                )
+            require_fresh(self.folder)
             return None
+        found = checkpoints(self.folder)
         if not found:
             log.info("no checkpoint in %s: the run starts at its beginning", self.folder)
             return None

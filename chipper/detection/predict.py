@@ -87,7 +87,8 @@ def predict(
     """
     detect = detect_flipped_too if flip else detect_image
     where = pick_device(device)
-    model, checkpoint = load_detector(run_dir, where)
+    with monitor.stage(f"loading the model of {run_dir}"):
+        model, checkpoint = load_detector(run_dir, where)
     category_ids = checkpoint.identity.class_ids
     ranges = [(r.low, r.high) for r in pyramid.valid_ranges]
     results: list[dict[str, Any]] = []
@@ -128,7 +129,8 @@ def propose(
 ) -> Proposals:
     """The RPN's best ``limit`` proposals of every image at every scale (SNIPER, section 3.2), in source px."""
     where = pick_device(device)
-    model, _ = load_detector(run_dir, where)
+    with monitor.stage(f"loading the model of {run_dir}"):
+        model, _ = load_detector(run_dir, where)
     ids, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4))], [np.zeros(0)]
     with monitor.progress("proposing (images)", len(images)) as advance:
         for image_id, pixels in _pixels(images, image_dir, monitor):
@@ -153,7 +155,7 @@ def _pixels(images: Images, image_dir: Path, monitor: Monitor) -> Iterator[tuple
             )
         except ImageError as error:
             bad += 1
-            monitor.warn(f"{path}: {error}; left out")
+            monitor.skip(f"{path}: {error}; left out")
             if bad == len(images):
                 raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
             continue

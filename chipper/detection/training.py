@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
+from chipper import __version__
+from chipper.detection.checkpoint import require_fresh
 from chipper.detection.devices import pick_device, process_group
-from chipper.detection.engine import OnStep, TrainResult, train
+from chipper.detection.engine import OnStep, TrainResult, steps_of, train
 from chipper.detection.loader import ChipLoader, LoaderOptions
-from chipper.detection.model import build_model
+from chipper.detection.model import Detector, build_model
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
 from chipper.files import write_json
@@ -63,6 +65,36 @@ class TrainRequest:
     focus: bool = False
 
 
+@dataclass(frozen=True)
+class TrainPlan:
+    """What a run will do."""
+
+    steps: int
+    batches: int  # in the first epoch, of this process
+    device: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A run that could begin."""
+
+    options: TrainOptions
+    model: Detector
+    loader: ChipLoader
+    config: RunConfig
+
+
+def plan_training(workdir: Workdir, request: TrainRequest) -> TrainPlan:
+    """Check all that can be checked before training and say how long it is; errors are those of `train_workdir`."""
+    run = _prepared(workdir, request, 0, 1)
+    if not request.resume:
+        require_fresh(request.run_dir)
+    parameters = sum(weights.numel() for weights in run.model.parameters())
+    device = str(pick_device(request.device))
+    return TrainPlan(steps_of(run.options, run.loader), len(run.loader(0, 0)), device, parameters)
+
+
 def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
     """Train on the shards of ``workdir``; under torchrun, on all its processes.
 
@@ -71,39 +103,41 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
         CheckpointError: ``resume`` and the run's checkpoint do not fit together.
         TrainingError: the loss is not finite, or the run's folder is taken.
     """
-    from chipper import __version__
+    with process_group(request.device) as (rank, world):
+        run = _prepared(workdir, request, rank, world)
+        if rank == 0 and not (request.run_dir / CONFIG).exists():
+            write_json(request.run_dir / CONFIG, run.config)
+        return train(run.options, run.model, run.loader, request.run_dir, on_step)
 
+
+def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) -> _Prepared:
     dataset = workdir.dataset()
     options = dataset.positive_options
-    with process_group(request.device) as (rank, world):
-        device = pick_device(request.device)
-        on_gpu = device.type == "cuda"
-        workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
-        reading = LoaderOptions(request.batch_size, workers, rank, world, on_gpu, request.stream, request.masks)
-        loader = ChipLoader(workdir, request.shards, reading)
-        model = build_model(
-            request.model,
-            len(dataset.categories),
-            options.chip_size,
-            None if request.resume else request.weights,
-            request.seed,
-            request.masks,
-            request.focus,
-        )
-        asked = {name: value for name, value in vars(request).items() if name != "epochs"}
-        own = {f.name for f in fields(TrainOptions)}
-        train_options = TrainOptions(
-            class_ids=tuple(category.id for category in dataset.categories),
-            class_names=tuple(category.name for category in dataset.categories),
-            epochs=request.epochs or options.epochs,
-            **{name: value for name, value in asked.items() if name in own},
-        )
-        if rank == 0 and not (request.run_dir / CONFIG).exists():
-            kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
-            training = {**kept, "epochs": train_options.epochs}
-            config = RunConfig(__version__, dataset.id, dataset.options, training)
-            write_json(request.run_dir / CONFIG, config)
-        return train(train_options, model, loader, request.run_dir, on_step)
+    device = pick_device(request.device)
+    on_gpu = device.type == "cuda"
+    workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
+    reading = LoaderOptions(request.batch_size, workers, rank, world, on_gpu, request.stream, request.masks)
+    loader = ChipLoader(workdir, request.shards, reading)
+    model = build_model(
+        request.model,
+        len(dataset.categories),
+        options.chip_size,
+        None if request.resume else request.weights,
+        request.seed,
+        request.masks,
+        request.focus,
+    )
+    asked = {name: value for name, value in vars(request).items() if name != "epochs"}
+    own = {f.name for f in fields(TrainOptions)}
+    train_options = TrainOptions(
+        class_ids=tuple(category.id for category in dataset.categories),
+        class_names=tuple(category.name for category in dataset.categories),
+        epochs=request.epochs or options.epochs,
+        **{name: value for name, value in asked.items() if name in own},
+    )
+    kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
+    config = RunConfig(__version__, dataset.id, dataset.options, {**kept, "epochs": train_options.epochs})
+    return _Prepared(train_options, model, loader, config)
 
 
 def read_config(run_dir: Path) -> RunConfig:

@@ -1,0 +1,48 @@
+"""Ctrl-C: the first one stops in order, the second at once."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted, as shells have it."""
+
+
+def stop_in_order_then_at_once() -> None:
+    """From here on the first SIGINT raises KeyboardInterrupt, so that files are closed, and the second ends the process."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # ignored, as in a shell's background job, or somebody else's
+    heard = False
+
+    def stop(*_: Any) -> None:
+        nonlocal heard
+        if heard:
+            for child in _children():
+                with contextlib.suppress(OSError):
+                    os.kill(child, signal.SIGKILL)
+            _say("stopped at once")
+            os._exit(INTERRUPTED)
+        heard = True
+        _say("stopping; Ctrl-C again stops at once")
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def _children() -> list[int]:
+    """Ids of the worker processes; the tracker of their semaphores cleans up and ends by itself."""
+    try:
+        threads = list(Path("/proc/self/task").iterdir())
+        found = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+        return [pid for pid in found if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    except OSError:  # not on macOS
+        return [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+
+
+def _say(message: str) -> None:
+    os.write(2, f"chipper: {message}\n".encode())  # print is not safe inside a signal

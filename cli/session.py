@@ -1,0 +1,61 @@
+"""One command while it runs: how much it says, what it warned of, how long its stages took, and its log."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+import msgspec
+
+from chipper.cli.run_log import RunLog
+
+
+@dataclass
+class Session:
+    """Made by `chipper.cli.main.run`; whatever prints asks for the current one."""
+
+    command: str = "chipper"
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+    debug: bool = False
+    dry_run: bool = False
+    log: RunLog = field(default_factory=RunLog)
+    skipped: int = 0
+    """Items left out so far."""
+    warnings: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds of each stage, in the order they began."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What ``--json`` prints, but for what every command adds."""
+    _started: float = field(default_factory=time.perf_counter)
+
+    @staticmethod
+    def current() -> Session:
+        """That of the command that runs; a silent one where none does."""
+        context = click.get_current_context(silent=True)
+        return (context and context.find_object(Session)) or Session()
+
+    def seconds(self) -> float:
+        """Since the command began."""
+        return time.perf_counter() - self._started
+
+    def end(self, exit_code: int, error: dict[str, str] | None = None) -> None:
+        """Close the log and, with ``--json``, print what came of it; ``error`` is the type and message of what ended it."""
+        if error is not None:
+            self.log.write(f"error: {error['message']}")
+        self.log.write(f"ended with exit code {exit_code} after {self.seconds():.1f} s")
+        self.log.close()
+        if self.as_json:
+            click.echo(msgspec.json.format(msgspec.json.encode(self._outcome(exit_code, error)), indent=2))
+
+    def _outcome(self, exit_code: int, error: dict[str, str] | None) -> dict[str, Any]:
+        """The object that ``--json`` prints."""
+        ended: dict[str, Any] = {"command": self.command, "exit_code": exit_code, "dry_run": self.dry_run}
+        if error is not None:
+            ended["error"] = error
+        stages = {what: round(seconds, 3) for what, seconds in self.stages.items()}
+        seconds = {"total": round(self.seconds(), 3), "stages": stages}
+        return {**ended, **self.data, "warnings": self.warnings, "seconds": seconds}
