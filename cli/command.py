@@ -52,12 +52,14 @@ _CONFIG = click.Option(
     callback=_read_config,
     help="YAML file of options; what is typed wins.",
 )
-_COMMON = (
+COMMON = (
+    _CONFIG,
     _flag("-v", "--verbose", help="Say more: each part, shard and stage."),
     _flag("-q", "--quiet", help="Say nothing but warnings and errors."),
     _flag("--json", "as_json", help="Print the summary as one JSON object."),
     _flag("--debug", envvar="CHIPPER_DEBUG", help="Show the traceback of an error."),
 )
+"""Options of every command."""
 
 
 class Command(click.Command):
@@ -65,7 +67,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.params = [_CONFIG, *self.params, *_COMMON]
+        self.params = [COMMON[0], *self.params, *COMMON[1:]]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         session = ctx.ensure_object(Session)

@@ -198,7 +198,7 @@ def evaluate(
 
     \b
     Example: chipper evaluate val.json detections.json
-             chipper evaluate train.json --proposals rpn.pkl
+             chipper evaluate coco.json --proposals rpn.pkl
     """
     from chipper.evaluation import draw_curves, evaluate_proposals
     from chipper.evaluation import evaluate as evaluate_file
