@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from chipper.coco import collector_paused
 from chipper.errors import AnnotationError, ImageError, OptionError
 from chipper.files import read_bytes
 from chipper.images import Header, own_limit, read_header
@@ -218,7 +219,7 @@ def read_each(
     def some(first: int) -> list[T | AnnotationError]:
         return [_attempt(read, task) for task in tasks[first : first + _AT_ONCE]]
 
-    with own_limit(), monitor.progress("reading annotations", len(tasks)) as advance:
+    with own_limit(), collector_paused(), monitor.progress("reading annotations", len(tasks)) as advance:
         for results in Workers().threads(some, [(first,) for first in range(0, len(tasks), _AT_ONCE)]):
             for result in results:
                 if not isinstance(result, AnnotationError):

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from chipper import __version__
+from chipper.coco import collector_paused
 from chipper.coco_check import LARGEST_SIDE, usable_name
 from chipper.errors import AnnotationError, ImageDirectoryError
 from chipper.files import atomic
@@ -98,6 +99,19 @@ def assemble(
         AnnotationError: there is no object in any image, or two annotation files are for one image and ``--on-error``
             is fail.
     """
+    with collector_paused():
+        return _assemble(images, names, out, options, problems, left_out, notes)
+
+
+def _assemble(
+    images: Sequence[AnnotatedImage],
+    names: Mapping[Hashable, str],
+    out: Path,
+    options: ImportOptions,
+    problems: Sequence[str],
+    left_out: Mapping[str, LeftOut] | None,
+    notes: Sequence[str],
+) -> Imported:
     made = Imported({}, Path(), True, 0, 0, 0, 0, dict(left_out or {}), list(problems), list(notes))
     usable = list(_usable(sorted(images, key=lambda found: found.image.as_posix()), options, made))
     if usable:
@@ -206,29 +220,33 @@ def _annotations(
     made: Imported,
 ) -> list[dict[str, Any]]:
     """The COCO records of one item: one, none where it is left out, or one for each category."""
-    where = f"{found.source}, line {item.line}"
+    box = _clipped(item.box, found.width, found.height)
     if item.category is not EVERY_CATEGORY and item.category not in ids:
-        leave_out(made.left_out, "category not asked for", f"{where}: {item.category}")
-        return []
-    if item.difficult and options.difficult == "drop":
-        leave_out(made.left_out, "difficult", where)
-        return []
+        reason = f"category not asked for: {item.category}"
+    elif item.difficult and options.difficult == "drop":
+        reason = "difficult"
+    elif isinstance(box, str):
+        reason = box
+    else:
+        return _records(item, box, image_id, ids, count, options, made)
+    leave_out(made.left_out, reason, f"{found.source}, line {item.line}")
+    return []
+
+
+def _records(
+    item: Item,
+    box: list[float],
+    image_id: int,
+    ids: Mapping[Hashable, int],
+    count: int,
+    options: ImportOptions,
+    made: Imported,
+) -> list[dict[str, Any]]:
+    x, y, w, h = box
     x1, y1, x2, y2 = item.box
-    if not (x2 > x1 and y2 > y1):
-        leave_out(made.left_out, "box without area", where)
-        return []
-    left, right = max(x1, 0.0), min(x2, float(found.width))
-    top, bottom = max(y1, 0.0), min(y2, float(found.height))
-    x, y, w, h = (round(value, _DECIMALS) for value in (left, top, right - left, bottom - top))
-    # as the reader of COCO files will see it
-    if not (np.float32(x + w) > np.float32(x) and np.float32(y + h) > np.float32(y)):
-        inside = right > left and bottom > top
-        leave_out(made.left_out, "box without area" if inside else "box outside the image", where)
-        return []
-    made.clipped += max(left - x1, x2 - right, top - y1, y2 - bottom) > _MOVED
+    made.clipped += max(x - x1, y - y1, x2 - x - w, y2 - y - h) > _MOVED
     crowd = item.difficult and options.difficult == "ignore"
-    record: dict[str, Any] = {"image_id": image_id, "bbox": [x, y, w, h], "area": round(w * h, _DECIMALS)}
-    record["iscrowd"] = int(crowd)
+    record: dict[str, Any] = {"image_id": image_id, "bbox": box, "area": round(w * h, _DECIMALS), "iscrowd": int(crowd)}
     if item.difficult:
         record["difficult"] = 1
     if item.polygon is not None:
@@ -241,6 +259,23 @@ def _annotations(
     made.objects += not crowd
     made.ignored += len(categories) if crowd else 0
     return [{"id": count + k, "category_id": category, **record} for k, category in enumerate(categories, 1)]
+
+
+def _clipped(box: tuple[float, float, float, float], width: int, height: int) -> list[float] | str:
+    """COCO's x y w h of the part of a box that is in the image, or why there is none."""
+    x1, y1, x2, y2 = box
+    if not (x2 > x1 and y2 > y1):
+        return "box without area"
+    left, right = max(x1, 0.0), min(x2, float(width))
+    top, bottom = max(y1, 0.0), min(y2, float(height))
+    if not (right > left and bottom > top):
+        return "box outside the image"
+    x, y = round(left, _DECIMALS), round(top, _DECIMALS)
+    w, h = round(right - left, _DECIMALS), round(bottom - top, _DECIMALS)
+    # the reader of COCO files keeps float32, whose steps are 1 px at most up to `LARGEST_SIDE`
+    if min(w, h) <= 2 and not (np.float32(x + w) > np.float32(x) and np.float32(y + h) > np.float32(y)):
+        return "box without area"
+    return [x, y, w, h]
 
 
 def _polygon_area(polygon: Sequence[float]) -> float:

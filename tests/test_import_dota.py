@@ -146,7 +146,7 @@ def test_the_command_with_classes(tmp_path: Path) -> None:
     line = ["import-dota", str(tmp_path), "--out", str(tmp_path / "coco.json"), "--classes", str(classes)]
     done = CliRunner().invoke(main, line)
     assert done.exit_code == 0, done.output
-    assert "1 x category not asked for" in done.stdout
+    assert "1 x category not asked for: plane" in done.stdout
     coco = read_coco(tmp_path / "coco.json")
     assert [category.name for category in coco.categories] == ["ship"]
     assert len(coco.annotations) == 1
