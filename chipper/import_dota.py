@@ -23,7 +23,8 @@ from chipper.import_files import (
     to_numbers,
     to_whole,
 )
-from chipper.imported import AnnotatedImage, Imported, Item, assemble, without_annotations
+from chipper.import_items import AnnotatedImage, Item
+from chipper.imported import Imported, assemble, without_annotations
 from chipper.progress import Monitor
 
 _V10 = (

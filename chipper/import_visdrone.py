@@ -24,7 +24,8 @@ from chipper.import_files import (
     to_numbers,
     to_whole,
 )
-from chipper.imported import EVERY_CATEGORY, AnnotatedImage, Imported, Item, assemble, without_annotations
+from chipper.import_items import EVERY_CATEGORY, AnnotatedImage, Item
+from chipper.imported import Imported, assemble, without_annotations
 from chipper.progress import Monitor
 
 CATEGORIES = (

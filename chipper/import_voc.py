@@ -28,7 +28,8 @@ from chipper.import_files import (
     stem_of,
     to_numbers,
 )
-from chipper.imported import AnnotatedImage, Imported, Item, assemble, without_annotations
+from chipper.import_items import AnnotatedImage, Item
+from chipper.imported import Imported, assemble, without_annotations
 from chipper.progress import Monitor
 
 COORDINATES = ("voc", "continuous")
@@ -159,6 +160,9 @@ def _tree(path: Path) -> tuple[Element, dict[Element, int]]:
         raise at_line(path, error.lineno, f"no XML ({expat.ErrorString(error.code)}); mend or remove it") from None
     except (ValueError, LookupError) as error:  # an encoding that expat does not know
         raise at_line(path, 1, f"no XML ({error}); save it as UTF-8") from None
+    finally:  # the functions know the parser, and a circle would keep the tree until the collector comes
+        parser.StartElementHandler = parser.EndElementHandler = None
+        parser.CharacterDataHandler = parser.StartDoctypeDeclHandler = None
     root = builder.close()
     if root.tag != "annotation":
         raise at_line(path, lines[root], f"<{root.tag[:40]}> is not VOC's <annotation>; remove the file")

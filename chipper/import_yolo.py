@@ -24,7 +24,8 @@ from chipper.import_files import (
     to_numbers,
     to_whole,
 )
-from chipper.imported import AnnotatedImage, Imported, Item, LeftOut, assemble, leave_out
+from chipper.import_items import AnnotatedImage, Item
+from chipper.imported import Imported, LeftOut, assemble, leave_out
 from chipper.progress import Monitor
 from chipper.yolo_sets import YoloSet, find_yolo_set
 

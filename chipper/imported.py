@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from chipper import __version__
 from chipper.coco import collector_paused
@@ -18,34 +17,10 @@ from chipper.errors import AnnotationError, ImageDirectoryError
 from chipper.files import atomic
 from chipper.images import find_image_dir
 from chipper.import_files import ImageIndex, ImportOptions, stem_of
+from chipper.import_items import DECIMALS, EVERY_CATEGORY, AnnotatedImage, Item, clipped, polygon_area
 
-_DECIMALS = 6  # of a px; enough for what the formats can say, and no noise of binary fractions
 _MOVED = 0.05  # px by which an edge must have lain outside to count as clipped: less is rounding
 _NAMED = 3  # of what was left out for one reason
-EVERY_CATEGORY = None
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One annotated object or region of a file."""
-
-    category: Hashable  # as the format names it; EVERY_CATEGORY for a region that is for all of them
-    box: tuple[float, float, float, float]  # x1 y1 x2 y2 in px, continuous, x2 and y2 exclusive; not clipped
-    line: int  # in its file
-    difficult: bool = False  # or to be left out of account for another reason; the options say what becomes of it
-    polygon: list[float] | None = None  # x y x y ... in px
-    keypoints: list[float] | None = None  # x y v x y v ... in px, v as in COCO
-
-
-@dataclass(frozen=True)
-class AnnotatedImage:
-    """One image and what its annotation file says."""
-
-    image: Path
-    source: Path  # the annotation file
-    width: int  # px
-    height: int  # px
-    items: list[Item]
 
 
 @dataclass
@@ -99,19 +74,6 @@ def assemble(
         AnnotationError: there is no object in any image, or two annotation files are for one image and ``--on-error``
             is fail.
     """
-    with collector_paused():
-        return _assemble(images, names, out, options, problems, left_out, notes)
-
-
-def _assemble(
-    images: Sequence[AnnotatedImage],
-    names: Mapping[Hashable, str],
-    out: Path,
-    options: ImportOptions,
-    problems: Sequence[str],
-    left_out: Mapping[str, LeftOut] | None,
-    notes: Sequence[str],
-) -> Imported:
     made = Imported({}, Path(), True, 0, 0, 0, 0, dict(left_out or {}), list(problems), list(notes))
     usable = list(_usable(sorted(images, key=lambda found: found.image.as_posix()), options, made))
     if usable:
@@ -119,13 +81,14 @@ def _assemble(
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     ids = {name: number for number, name in enumerate(names, 1)}
-    for number, found in enumerate(usable, 1):
-        size = {"width": found.width, "height": found.height}
-        records.append({"id": number, "file_name": file_names[number - 1], **size})
-        before = made.objects
-        for item in found.items:
-            annotations += _annotations(item, found, number, ids, len(annotations), options, made)
-        made.without_objects += made.objects == before
+    with collector_paused():
+        for number, found in enumerate(usable, 1):
+            size = {"width": found.width, "height": found.height}
+            records.append({"id": number, "file_name": file_names[number - 1], **size})
+            before = made.objects
+            for item in found.items:
+                annotations += _annotations(item, found, number, ids, len(annotations), options, made)
+            made.without_objects += made.objects == before
     if not made.objects:
         raise AnnotationError(_nothing(len(images), made))
     made.coco = {
@@ -220,7 +183,7 @@ def _annotations(
     made: Imported,
 ) -> list[dict[str, Any]]:
     """The COCO records of one item: one, none where it is left out, or one for each category."""
-    box = _clipped(item.box, found.width, found.height)
+    box = clipped(item.box, found.width, found.height)
     if item.category is not EVERY_CATEGORY and item.category not in ids:
         reason = f"category not asked for: {item.category}"
     elif item.difficult and options.difficult == "drop":
@@ -246,39 +209,16 @@ def _records(
     x1, y1, x2, y2 = item.box
     made.clipped += max(x - x1, y - y1, x2 - x - w, y2 - y - h) > _MOVED
     crowd = item.difficult and options.difficult == "ignore"
-    record: dict[str, Any] = {"image_id": image_id, "bbox": box, "area": round(w * h, _DECIMALS), "iscrowd": int(crowd)}
+    record: dict[str, Any] = {"image_id": image_id, "bbox": box, "area": round(w * h, DECIMALS), "iscrowd": int(crowd)}
     if item.difficult:
         record["difficult"] = 1
     if item.polygon is not None:
-        record["segmentation"] = [[round(value, _DECIMALS) for value in item.polygon]]
-        record["area"] = round(_polygon_area(item.polygon), _DECIMALS)
+        record["segmentation"] = [[round(value, DECIMALS) for value in item.polygon]]
+        record["area"] = round(polygon_area(item.polygon), DECIMALS)
     if item.keypoints is not None:
-        record["keypoints"] = [round(value, _DECIMALS) for value in item.keypoints]
+        record["keypoints"] = [round(value, DECIMALS) for value in item.keypoints]
         record["num_keypoints"] = sum(flag > 0 for flag in item.keypoints[2::3])
     categories = list(ids.values()) if item.category is EVERY_CATEGORY else [ids[item.category]]
     made.objects += not crowd
     made.ignored += len(categories) if crowd else 0
     return [{"id": count + k, "category_id": category, **record} for k, category in enumerate(categories, 1)]
-
-
-def _clipped(box: tuple[float, float, float, float], width: int, height: int) -> list[float] | str:
-    """COCO's x y w h of the part of a box that is in the image, or why there is none."""
-    x1, y1, x2, y2 = box
-    if not (x2 > x1 and y2 > y1):
-        return "box without area"
-    left, right = max(x1, 0.0), min(x2, float(width))
-    top, bottom = max(y1, 0.0), min(y2, float(height))
-    if not (right > left and bottom > top):
-        return "box outside the image"
-    x, y = round(left, _DECIMALS), round(top, _DECIMALS)
-    w, h = round(right - left, _DECIMALS), round(bottom - top, _DECIMALS)
-    # the reader of COCO files keeps float32, whose steps are 1 px at most up to `LARGEST_SIDE`
-    if min(w, h) <= 2 and not (np.float32(x + w) > np.float32(x) and np.float32(y + h) > np.float32(y)):
-        return "box without area"
-    return [x, y, w, h]
-
-
-def _polygon_area(polygon: Sequence[float]) -> float:
-    """Area in px^2 of a polygon x y x y ..., by the shoelace formula."""
-    x, y = np.array(polygon[::2]), np.array(polygon[1::2])
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)

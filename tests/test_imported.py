@@ -29,7 +29,8 @@ from chipper.import_files import (
     shorten,
     to_numbers,
 )
-from chipper.imported import EVERY_CATEGORY, AnnotatedImage, Item, assemble, write_coco
+from chipper.import_items import EVERY_CATEGORY, AnnotatedImage, Item
+from chipper.imported import assemble, write_coco
 from chipper.progress import Monitor
 
 NAMES = {"cat": "cat", "dog": "dog"}
