@@ -60,6 +60,11 @@ def shorten(text: str, most: int = 80) -> str:
     return repr(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
+def printable(text: str) -> str:
+    """``text`` with line ends and other letters that a terminal cannot show written as escapes: paths may hold them."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def read_lines(path: Path) -> list[tuple[int, str]]:
     """(number from 1, text) of each line of a text file that is not blank.
 
@@ -236,4 +241,4 @@ def _attempt(read: Callable[..., T], task: tuple[object, ...]) -> T | Annotation
     try:
         return read(*task)
     except AnnotationError as error:
-        return error
+        return AnnotationError(printable(str(error)))

@@ -65,8 +65,8 @@ def import_voc(
         monitor: hears of progress.
 
     Raises:
-        AnnotationError: a folder or the list is missing, no file can be used, or one cannot and ``--on-error`` is fail.
-        OptionError: an option makes no sense.
+        AnnotationError: a folder is missing, no file can be used, or one cannot and ``--on-error`` is fail.
+        OptionError: the list is missing, or an option makes no sense.
     """
     if coordinates not in COORDINATES:
         raise OptionError(f"--coordinates is {coordinates!r}; give one of {', '.join(COORDINATES)}")
@@ -109,7 +109,7 @@ def _wanted(folder: Path, split: str | None, names: list[str]) -> tuple[frozense
     if not path.is_file():
         there = sorted(file.stem for file in lists.glob("*.txt"))
         known = f"there are {', '.join(there[:8])}" if there else "there are none: leave --split out"
-        raise AnnotationError(f"--split {split}: {path} does not exist; {known}")
+        raise OptionError(f"--split {split}: {path} does not exist; {known}")
     by_stem = {stem_of(name): name for name in names}
     wanted, problems = set(), []
     for line, text in read_lines(path):

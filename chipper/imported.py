@@ -16,7 +16,7 @@ from chipper.coco_check import LARGEST_SIDE, usable_name
 from chipper.errors import AnnotationError, ImageDirectoryError
 from chipper.files import atomic
 from chipper.images import find_image_dir
-from chipper.import_files import ImageIndex, ImportOptions, stem_of
+from chipper.import_files import ImageIndex, ImportOptions, printable, stem_of
 from chipper.import_items import DECIMALS, EVERY_CATEGORY, AnnotatedImage, Item, clipped, polygon_area
 
 _MOVED = 0.05  # px by which an edge must have lain outside to count as clipped: less is rounding
@@ -117,7 +117,7 @@ def leave_out(left_out: dict[str, LeftOut], reason: str, where: str) -> None:
     entry = left_out.setdefault(reason, LeftOut())
     entry.count += 1
     if len(entry.first) < _NAMED:
-        entry.first.append(where)
+        entry.first.append(printable(where))
 
 
 def without_annotations(index: ImageIndex, found: Iterable[AnnotatedImage], files: Iterable[str]) -> dict[str, LeftOut]:
@@ -152,9 +152,9 @@ def _usable(images: Sequence[AnnotatedImage], options: ImportOptions, made: Impo
         if not problem:
             yield found
         elif options.on_error == "fail":
-            raise AnnotationError(problem)
+            raise AnnotationError(printable(problem))
         else:
-            made.problems.append(problem)
+            made.problems.append(printable(problem))
 
 
 def _names_from(out: Path, images: list[Path]) -> tuple[list[str], Path, bool]:

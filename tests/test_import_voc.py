@@ -126,7 +126,7 @@ def test_names_in_a_split_without_a_file_are_told_with_their_line(tmp_path: Path
     voc_file(tmp_path, "a", voc_object())
     write(tmp_path / "ImageSets" / "Main" / "train.txt", "a\nlost\n")
     assert "train.txt, line 2: 'lost'" in problem(tmp_path, is_one_line, split="train")
-    with pytest.raises(AnnotationError, match=r"--split val: .*there are train"):
+    with pytest.raises(OptionError, match=r"--split val: .*there are train"):
         read(tmp_path, "val")
 
 

@@ -142,6 +142,21 @@ def test_names_that_coco_cannot_hold(name: str, is_one_line: Any) -> None:
     assert is_one_line(caught.value) == made.problems[0]
 
 
+@pytest.mark.parametrize("stem", ["a\nb", "a\x1b[31m", "\udcff"])
+def test_paths_that_a_terminal_cannot_show_are_one_line(tmp_path: Path, stem: str, is_one_line: Any) -> None:
+    voc_file(tmp_path, "good", voc_object() + voc_object(box=(9, 9, 2, 2)))
+    write(tmp_path / "Annotations" / f"{stem}.xml", "<")
+    draw(tmp_path / "JPEGImages" / f"{stem}x.png")
+    words = ["import-voc", str(tmp_path), "--out", str(tmp_path / "coco.json")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 3, done.output
+    assert "files not used  1" in done.stdout
+    assert f"{ascii(stem)[1:-1]}.xml, line 1" in done.stdout.replace("\n", "").replace(" " * 16, "")
+    done = CliRunner().invoke(main, [*words, "--on-error", "fail"])
+    assert isinstance(done.exception, AnnotationError)
+    assert is_one_line(done.exception).isprintable()
+
+
 def test_a_file_has_a_line_for_each_record(tmp_path: Path) -> None:
     made = put(image_of(Item("cat", (0, 0, 9, 9), 1), Item("dog", (1, 1, 9, 9), 2)))
     write_coco(made, tmp_path / "coco.json")
