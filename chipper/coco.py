@@ -117,7 +117,7 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
     Raises:
         AnnotationError: the file cannot be read, is not JSON, is not COCO, or nothing in it can be used.
     """
-    with _collector_paused():
+    with collector_paused():
         return _read(path, masks)
 
 
@@ -161,7 +161,7 @@ def _read(path: Path, masks: bool) -> Coco:
 
 
 @contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Millions of records are made and none is part of a cycle: looking for cycles among them takes time for nothing."""
     was_on = gc.isenabled()
     gc.disable()

@@ -44,6 +44,39 @@ class Source:
     reduction: int
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels."""
+
+    width: int  # px, as stored
+    height: int
+    orientation: int  # EXIF; 1 is as stored
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """(width, height) in px once the EXIF orientation flag is applied."""
+        return (self.height, self.width) if self.orientation in _TURNED else (self.width, self.height)
+
+
+def read_header(path: Path) -> Header:
+    """The header of an image; to be called inside `own_limit`, as a header alone costs no memory.
+
+    Raises:
+        ImageError: the file is missing, or no image that PIL knows.
+    """
+    try:
+        with Image.open(path) as image:
+            # asked for only where it stands ahead of the pixels, which would be decoded to find it
+            flag = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
+            return Header(*image.size, flag if flag in _UPRIGHT else 1)
+    except FileNotFoundError:
+        raise ImageError("the file does not exist") from None
+    except UnidentifiedImageError:
+        raise ImageError("the file is no image that PIL knows") from None
+    except Exception as error:  # PIL's readers raise many kinds for a damaged file
+        raise ImageError(f"its header cannot be read: {error}") from None
+
+
 def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Path:
     """The folder below which ``file_names`` lie: ``given``, or one of the usual places beside ``coco``.
 
@@ -110,7 +143,7 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
             written to while it was read.
     """
     try:
-        with _own_limit(), _steady(path) as file, Image.open(file) as image:
+        with own_limit(), _steady(path) as file, Image.open(file) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px")
             upright = _transposition(image, declared, exif)
@@ -159,7 +192,7 @@ def _transposition(image: Image.Image, declared: tuple[int, int], exif: str) -> 
 
 
 @contextmanager
-def _own_limit() -> Iterator[None]:
+def own_limit() -> Iterator[None]:
     """PIL's guess at decompression bombs is off: sizes are held against the annotations and `LARGEST_IMAGE` instead."""
     guess, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:

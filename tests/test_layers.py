@@ -55,6 +55,8 @@ LAYERS = [
         "chipper.pool",
         "chipper.verify",
     ],
+    ["chipper.import_items", "chipper.import_files", "chipper.imported", "chipper.yolo_sets"],
+    ["chipper.import_voc", "chipper.import_yolo", "chipper.import_visdrone", "chipper.import_dota"],
     ["chipper.chip_sets", "chipper.epoch_shards", "chipper.selective_search"],
     ["chipper.drawing", "chipper.preview", "chipper.evaluation"],
     ["chipper.detection"],

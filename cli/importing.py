@@ -1,0 +1,195 @@
+"""chipper import-voc, import-yolo, import-visdrone, import-dota."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+
+SKIPPED_ITEMS = 3
+_NAMED = 5  # files that could not be used
+_NAMES = 12  # categories
+
+_folder = click.Path(path_type=Path, file_okay=False)
+_out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="coco.json",
+    show_default=True,
+    help="COCO file to write.",
+)
+_annotations_option = click.option(
+    "--annotations", type=_folder, help="Folder of the annotation files, where it is not the format's usual one."
+)
+_images_option = click.option(
+    "--images", type=_folder, help="Folder of the images, where it is not the format's usual one."
+)
+_classes_option = click.option(
+    "--classes",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Text file with the names of the categories, one a line, in the order of their ids.",
+)
+_difficult_option = click.option(
+    "--difficult",
+    type=click.Choice(["ignore", "keep", "drop"]),
+    default="ignore",
+    show_default=True,
+    help="Objects marked difficult: ignore counts them neither as object nor as background (iscrowd 1).",
+)
+_on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["skip", "fail"]),
+    default="skip",
+    show_default=True,
+    help="What to do with an annotation file or image that cannot be used.",
+)
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Read everything and tell, but write nothing.")
+
+
+def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.command("import-voc")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--split", help="List in ImageSets/Main, like trainval; by default all annotation files.")
+@click.option(
+    "--coordinates",
+    type=click.Choice(["voc", "continuous"]),
+    default="voc",
+    show_default=True,
+    help="voc: pixels counted from 1, ends inclusive; continuous: xmin and xmax as they are.",
+)
+@_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
+@_with(_on_error_option, _dry_run_option)
+@click.pass_context
+def import_voc(
+    context: click.Context, /, folder: Path, split: str | None, coordinates: str, out: Path, **options: Any
+) -> None:
+    """Write the PASCAL VOC data set in FOLDER as a COCO file.
+
+    FOLDER holds Annotations, JPEGImages and, for --split, ImageSets/Main.
+
+    \b
+    Example: chipper import-voc VOC2012 --split trainval --out VOC2012/coco.json
+    """
+    from chipper.import_voc import import_voc as read
+
+    _run(context, partial(read, folder, out, split, coordinates), out, **options)
+
+
+@click.command("import-yolo")
+@click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
+@click.option("--split", help="Which of data.yaml's train, val, test; by default train.")
+@_with(_out_option, _classes_option, _on_error_option, _dry_run_option)
+@click.pass_context
+def import_yolo(context: click.Context, /, source: Path, split: str | None, out: Path, **options: Any) -> None:
+    """Write a YOLO data set as a COCO file.
+
+    DATA is a data.yaml, or a folder with one, or a folder of images and labels (then with classes.txt or --classes).
+
+    \b
+    Example: chipper import-yolo data.yaml --split train --out coco.json
+    """
+    from chipper.import_yolo import import_yolo as read
+
+    _run(context, partial(read, source, out, split), out, **options)
+
+
+@click.command("import-visdrone")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--ignored",
+    "difficult",
+    type=click.Choice(["ignore", "drop"]),
+    default="ignore",
+    show_default=True,
+    help="Ignored regions and others: ignore makes them crowds of every category (iscrowd 1).",
+)
+@_with(_out_option, _annotations_option, _images_option, _on_error_option, _dry_run_option)
+@click.pass_context
+def import_visdrone(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
+    """Write the VisDrone-DET data set in FOLDER as a COCO file.
+
+    FOLDER holds annotations and images, like VisDrone2019-DET-train.
+
+    \b
+    Example: chipper import-visdrone VisDrone2019-DET-train --out train.json
+    """
+    from chipper.import_visdrone import import_visdrone as read
+
+    _run(context, partial(read, folder, out), out, **options)
+
+
+@click.command("import-dota")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
+@_with(_on_error_option, _dry_run_option)
+@click.pass_context
+def import_dota(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
+    """Write the DOTA data set in FOLDER as a COCO file.
+
+    FOLDER holds labelTxt and images. Boxes are those around the polygons, which are kept as segmentations.
+
+    \b
+    Example: chipper import-dota DOTA/train --out train.json
+    """
+    from chipper.import_dota import import_dota as read
+
+    _run(context, partial(read, folder, out), out, **options)
+
+
+def _run(
+    context: click.Context,
+    read: Callable[..., Any],
+    out: Path,
+    dry_run: bool,
+    classes: Path | None = None,
+    **options: Any,
+) -> None:
+    from chipper.import_files import ImportOptions, read_classes
+    from chipper.imported import write_coco
+
+    started, monitor = time.perf_counter(), ConsoleMonitor()
+    imported = read(ImportOptions(classes=read_classes(classes) if classes else None, **options), monitor)
+    if not dry_run:
+        write_coco(imported, out)
+    for note in imported.notes:
+        monitor.warn(note)
+    written = [("dry run", "nothing was written")] if dry_run else []
+    rows = [*written, *_rows(imported), ("time", human_seconds(time.perf_counter() - started))]
+    print_summary(f"COCO file {out}", rows)
+    if imported.problems:
+        context.exit(SKIPPED_ITEMS)
+
+
+def _rows(imported: Any) -> list[tuple[str, str]]:
+    coco = imported.coco
+    names = [category["name"] for category in coco["categories"]]
+    more = ", ..." if len(names) > _NAMES else ""
+    beside = "" if imported.found_beside else " (give that as --image-dir to the commands that follow)"
+    rows = [
+        ("images", f"{len(coco['images']):,} ({imported.without_objects:,} without objects)"),
+        ("objects", f"{imported.objects:,} and {imported.ignored:,} crowd records"),
+        ("categories", f"{len(names):,}: {', '.join(names[:_NAMES])}{more}"),
+        ("images from", f"{imported.image_dir}{beside}"),
+    ]
+    if imported.clipped:
+        rows.append(("clipped", f"{imported.clipped:,} boxes to the border of their image"))
+    for reason, left in imported.left_out.items():
+        rows.append(("left out", f"{left.count:,} x {reason}: {'; '.join(left.first)}"))
+    if imported.problems:
+        rows.append(("files not used", f"{len(imported.problems):,}"))
+        rows += [("", problem) for problem in imported.problems[:_NAMED]]
+    return rows
