@@ -12,6 +12,7 @@ from chipper.cli.options import (
     coco_argument,
     device_option,
     image_dir_option,
+    pixel_options,
     run_option,
     scales_option,
     valid_ranges_option,
@@ -19,6 +20,7 @@ from chipper.cli.options import (
     workers_options,
 )
 from chipper.errors import CheckpointError
+from chipper.options import PixelOptions
 from chipper.scales import parse_scales
 from chipper.workdir import Workdir
 from chipper.workers import Workers
@@ -42,6 +44,7 @@ from chipper.workers import Workers
     show_default=True,
     help="selective-search needs no training; --run and --device count for nothing then.",
 )
+@pixel_options
 @scales_option
 @image_dir_option
 @run_option
@@ -56,6 +59,7 @@ def propose(
     method: str,
     scales: str | None,
     image_dir: Path | None,
+    pixels: PixelOptions,
     device: str,
     workers: Workers,
 ) -> None:
@@ -78,12 +82,14 @@ def propose(
     images = workdir.all_images(dataset)
     folder = workdir.image_dir(dataset, image_dir)
     if method == "rpn":
-        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
+        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor(), pixels)
     else:
+        from chipper.pool import exported_pixels
         from chipper.selective_search import selective_search
 
         number = len(parse_scales(scales) if scales else dataset.positive_options.scales)
-        found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor())
+        pixels = pixels.over(exported_pixels(workdir.shards))
+        found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor(), pixels)
     if out.suffix == ".parquet":
         write_proposals(out, found)
     else:
@@ -114,6 +120,7 @@ def propose(
     default=None,
     help="Look at finer scales only where the focus branch is so sure of small objects, e.g. 0.3.",
 )
+@pixel_options
 @scales_option
 @valid_ranges_option
 @image_dir_option
@@ -132,6 +139,7 @@ def predict(
     scales: str | None,
     valid_ranges: str | None,
     image_dir: Path | None,
+    pixels: PixelOptions,
     device: str,
 ) -> None:
     """Detect objects in the images that COCO lists, at every scale, and merge them by Soft-NMS.
@@ -152,7 +160,7 @@ def predict(
     pyramid = Pyramid.of(run_dir, scales, valid_ranges)
     if single_scale:
         pyramid = pyramid.single()
-    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus)
+    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus, pixels)
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),

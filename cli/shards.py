@@ -9,8 +9,15 @@ from pathlib import Path
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_bytes, human_seconds, print_summary
-from chipper.cli.options import image_dir_option, jobs_option, shards_option, workdir_option, workers_options
-from chipper.options import ExportOptions, RenderOptions
+from chipper.cli.options import (
+    image_dir_option,
+    jobs_option,
+    pixel_options,
+    shards_option,
+    workdir_option,
+    workers_options,
+)
+from chipper.options import ExportOptions, PixelOptions, RenderOptions
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
@@ -33,6 +40,7 @@ SKIPPED_ITEMS = 3
     show_default=True,
     help="The EXIF orientation flag: auto applies it when that gives the size in the annotations.",
 )
+@pixel_options
 @click.option("--chips-per-shard", type=int, default=1000, show_default=True, help="Chips in a shard, about.")
 @click.option(
     "--layout",
@@ -69,6 +77,7 @@ def export_shards(
     quality: int,
     subsampling: str,
     exif: str,
+    pixels: PixelOptions,
     chips_per_shard: int,
     layout: str,
     on_error: str,
@@ -86,7 +95,7 @@ def export_shards(
     from chipper.export import export_shards as export
 
     started = time.perf_counter()
-    render = RenderOptions(quality, subsampling, exif)
+    render = RenderOptions(quality, subsampling, exif, pixels)
     options = ExportOptions(render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors)
     exported = export(workdir, options, image_dir, workers, ConsoleMonitor())
     copied = export_epochs(workdir, chips_per_shard, workers, ConsoleMonitor()) if layout == "epochs" else []

@@ -16,6 +16,7 @@ from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
 from chipper.files import write_json
 from chipper.options import PositiveOptions
+from chipper.pool import exported_pixels
 from chipper.workdir import Workdir
 
 CONFIG = "run.json"
@@ -29,6 +30,7 @@ class RunConfig(msgspec.Struct):
     dataset_id: str
     positive_options: dict[str, Any]
     training: dict[str, Any]  # the options of `chipper train`, but for those that another machine may answer otherwise
+    pixels: dict[str, str] = {}  # bands and stretch of the shards, which inference takes too
 
     @property
     def pyramid(self) -> PositiveOptions:
@@ -101,7 +103,9 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
         if rank == 0 and not (request.run_dir / CONFIG).exists():
             kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
             training = {**kept, "epochs": train_options.epochs}
-            config = RunConfig(__version__, dataset.id, dataset.options, training)
+            config = RunConfig(
+                __version__, dataset.id, dataset.options, training, exported_pixels(request.shards).as_text()
+            )
             write_json(request.run_dir / CONFIG, config)
         return train(train_options, model, loader, request.run_dir, on_step)
 
