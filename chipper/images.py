@@ -59,7 +59,7 @@ class Source:
 
     def part(self, box: Box, scale: float) -> Part:
         """Pixels that hold ``box`` (source px): all there are."""
-        return Part(self.pixels, self.reduction)
+        return Part(self.pixels, self.reduction, self.reduction)
 
     def whole(self, size: tuple[int, int]) -> Image.Image:
         """All of it, at another size."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +23,7 @@ from chipper.stretch import has_rule, table, to_bytes
 Box = tuple[float, float, float, float]
 
 PIECE = 1 << 22  # px that are read at once
+KEPT = 1 << 22  # px of an image, or of what it is reduced to, up to which all of it is read once and kept
 _SIDE = 1 << 11  # px of a piece of a tiled image
 _MARGIN = 4  # px around a box, of which bilinear filtering looks at 2 at most
 _SAMPLE_SIDE = 64  # px of one of up to 256 windows from which percentiles are taken
@@ -32,10 +32,11 @@ _SAMPLES = 16  # windows along each axis
 
 @dataclass(frozen=True)
 class Part:
-    """RGB pixels of a part of an image at ``1 / reduction`` of its resolution; ``left`` and ``top`` are in such px."""
+    """RGB pixels of a part of an image; one px is ``across`` x ``down`` source px, ``left`` and ``top`` are in such px."""
 
     pixels: Image.Image
-    reduction: int = 1
+    across: float = 1
+    down: float = 1
     left: int = 0
     top: int = 0
 
@@ -60,6 +61,7 @@ class RasterSource:
                     f"the file is {self.width}x{self.height} px, the annotations say {declared[0]}x{declared[1]}"
                 )
             self._bands = self._chosen(options)
+            self._kept: dict[int, Image.Image] = {}  # by reduction
             self._stretch = options.how
             if not has_rule(self._stretch, self._file.dtype):
                 raise ImageError(
@@ -84,23 +86,25 @@ class RasterSource:
             self._file.drop()
 
     def part(self, box: Box, scale: float) -> Part:
-        """The part that a resize of ``box`` (source px) by ``scale`` looks at.
+        """The part that a resize of ``box`` (source px) by ``scale`` looks at, or all of it where that is not much.
 
         It is reduced by the largest power of two that leaves at least the resolution of the result, by averaging; from an
         overview of the file where there is one.
         """
         reduction = 1 << max(0, math.floor(-math.log2(scale)))
         reduction = min(reduction, 1 << (min(self.width, self.height).bit_length() - 1))
-        right, bottom = -(-self.width // reduction), -(-self.height // reduction)
-        x1, y1 = (max(math.floor(v / reduction) - _MARGIN, 0) for v in box[:2])
-        x2 = min(math.ceil(box[2] / reduction) + _MARGIN, right)
-        y2 = min(math.ceil(box[3] / reduction) + _MARGIN, bottom)
         factor = max((f for f in self._file.overviews if reduction % f == 0), default=1)
-        pixels = Image.new("RGB", (x2 - x1, y2 - y1))
-        for left, top, right, bottom in self._pieces((x1, y1, x2, y2), reduction // factor):
-            piece = self._read((left, top, right, bottom), reduction // factor, factor)
-            pixels.paste(piece, (left - x1, top - y1))
-        return Part(pixels, reduction, x1, y1)
+        shrink = reduction // factor
+        across, down = (side * shrink for side in self._file.step(factor))
+        size = -(-self.width // reduction), -(-self.height // reduction)
+        if size[0] * size[1] <= KEPT:
+            if reduction not in self._kept:
+                self._kept[reduction] = self._assembled((0, 0, *size), shrink, factor)
+            return Part(self._kept[reduction], across, down)
+        x1, y1 = max(math.floor(box[0] / across) - _MARGIN, 0), max(math.floor(box[1] / down) - _MARGIN, 0)
+        x2 = min(math.ceil(box[2] / across) + _MARGIN, size[0])
+        y2 = min(math.ceil(box[3] / down) + _MARGIN, size[1])
+        return Part(self._assembled((x1, y1, x2, y2), shrink, factor), across, down, x1, y1)
 
     def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
         """A box (source px) resized to ``size``, as chips are."""
@@ -132,6 +136,13 @@ class RasterSource:
                     for k, band in enumerate(found):
                         band.append(values[k].ravel() if valid is None else values[k][valid[k]])
         return [np.concatenate(band) for band in found]
+
+    def _assembled(self, box: tuple[int, int, int, int], shrink: int, factor: int) -> Image.Image:
+        """RGB of a box in px of ``1 / (shrink * factor)`` the resolution, piece by piece."""
+        pixels = Image.new("RGB", (box[2] - box[0], box[3] - box[1]))
+        for piece in self._pieces(box, shrink):
+            pixels.paste(self._read(piece, shrink, factor), (piece[0] - box[0], piece[1] - box[1]))
+        return pixels
 
     def _pieces(self, box: tuple[int, int, int, int], shrink: int) -> Iterator[tuple[int, int, int, int]]:
         """Boxes in reduced px that make up ``box`` and are read one at a time: squares, or rows where the file has no tiles."""
@@ -167,21 +178,20 @@ class RasterSource:
 
 def _inside(part: Part, box: Box) -> Box:
     """A box in source px in those of the part."""
-    x1, y1, x2, y2 = (side / part.reduction for side in box)
+    x2, y2 = box[2] / part.across - part.left, box[3] / part.down - part.top
     return (
-        x1 - part.left,
-        y1 - part.top,
-        min(x2 - part.left, part.pixels.width),
-        min(y2 - part.top, part.pixels.height),
+        box[0] / part.across - part.left,
+        box[1] / part.down - part.top,
+        min(x2, part.pixels.width),
+        min(y2, part.pixels.height),
     )
 
 
 def _spread(length: int) -> list[tuple[int, int]]:
-    """Begin and end of windows along an axis: all of it up to `_SAMPLES` windows' length, else their places spread evenly."""
-    number = min(_SAMPLES, -(-length // _SAMPLE_SIDE))
-    edges = [k * length // number for k in range(number + 1)]
-    cells = pairwise(edges)
-    return [
-        (a, b) if b - a <= _SAMPLE_SIDE else ((a + b - _SAMPLE_SIDE) // 2, (a + b + _SAMPLE_SIDE) // 2)
-        for a, b in cells
-    ]
+    """Begin and end of windows along an axis: all of it up to `_SAMPLES` windows' length, else their places spread evenly.
+
+    They begin at multiples of their side, so that each lies in one tile of the file.
+    """
+    last = -(-length // _SAMPLE_SIDE) - 1
+    starts = sorted({_SAMPLE_SIDE * (last * k // (_SAMPLES - 1)) for k in range(_SAMPLES)})
+    return [(start, min(start + _SAMPLE_SIDE, length)) for start in starts]

@@ -44,6 +44,7 @@ _SETTINGS = {
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # no network
     "GDAL_CACHEMAX": CACHE,
     "GDAL_NUM_THREADS": 1,  # workers are processes
+    "GTIFF_IMPLICIT_JPEG_OVR": "NO",  # their px lie otherwise than those of overviews, see `step`
 }
 
 
@@ -74,18 +75,17 @@ class RasterFile:
 
     def __init__(self, path: Path) -> None:
         self._rasterio = _rasterio()
-        self._path = path
         self._stack = ExitStack()
         with self._reading(), ExitStack() as unwound:
             unwound.callback(self._stack.close)
-            self._descriptor = self._stack.enter_context(open(path, "rb")).fileno() if is_local(path) else None
+            self._file: IO[bytes] = self._stack.enter_context(path.open("rb"))
+            self._local = is_local(path)
             self._before = self._state()
-            with self._opened("", "rb") as file:
-                driver = driver_of(file.read(12))
+            driver = driver_of(self._file.read(12))
             if driver is None:
                 raise ImageError(f"the file is none of {FORMATS}, which --bands and --stretch read")
             self._driver = driver
-            self._levels = {1: self._dataset()}
+            self._levels = {1: self._stack.enter_context(self._dataset())}
             self._check()
             found = self._levels[1]
             self.width, self.height, self.count = int(found.width), int(found.height), int(found.count)
@@ -108,7 +108,8 @@ class RasterFile:
         """
         with self._reading():
             if factor not in self._levels:
-                self._levels[factor] = self._dataset(overview_level=self.overviews[factor])
+                level = self._dataset(overview_level=self.overviews[factor])
+                self._levels[factor] = self._stack.enter_context(level)
             dataset = self._levels[factor]
             window = ((box[1], box[3]), (box[0], box[2]))
             values = dataset.read(list(bands), window=window)
@@ -125,6 +126,15 @@ class RasterFile:
                 valid[k] &= counts
         return values, valid
 
+    def step(self, factor: int) -> tuple[float, float]:
+        """Source px per px of a level, across and down.
+
+        GDAL makes overviews of TIFFs span the whole image exactly; the other formats' own reductions have px of whole factors.
+        """
+        if self._driver != "GTiff" or factor == 1:
+            return factor, factor
+        return self.width / -(-self.width // factor), self.height / -(-self.height // factor)
+
     def close(self) -> None:
         """Close the file; ImageError where somebody has written to it since it was opened."""
         try:
@@ -140,17 +150,13 @@ class RasterFile:
     def _dataset(self, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of images without georeferencing, which is not looked at
-            return self._stack.enter_context(
-                self._rasterio.open(_NAME, driver=self._driver, opener=self._opened, **options)
-            )
+            return self._rasterio.open(_NAME, driver=self._driver, opener=self._opened, **options)
 
-    def _opened(self, name: str, mode: str = "rb", **_: Any) -> IO[bytes]:
-        """The image, whatever GDAL asks for by name."""
-        if name and os.path.basename(name) != _NAME:
+    def _opened(self, name: str, mode: str = "rb", **_: Any) -> io.RawIOBase:
+        """The image under its name; there is no other file."""
+        if os.path.basename(name) != _NAME:
             raise FileNotFoundError(name)
-        if self._descriptor is None:
-            return self._path.open("rb")
-        return _Reader(self._descriptor)  # type: ignore[return-value]
+        return _Reader(self._file)
 
     def _check(self) -> None:
         dataset = self._levels[1]
@@ -159,9 +165,8 @@ class RasterFile:
             raise ImageError("the file names another file as its overviews; remove that name from its metadata")
         if len(set(dataset.dtypes)) > 1:
             raise ImageError(f"its bands are of several types ({', '.join(sorted(set(dataset.dtypes)))})")
-        kinds = {kind.name for kind in dataset.colorinterp}
-        if kinds & {"palette", "cyan", "magenta", "yellow", "black"}:
-            raise ImageError("palette and CMYK images have no bands to choose; leave out --bands and --stretch")
+        if any(kind.name == "palette" for kind in dataset.colorinterp):
+            raise ImageError("palette and bilevel images have no bands to choose; leave out --bands and --stretch")
         rows, columns = dataset.block_shapes[0]
         together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
         if rows * columns * np.dtype(dataset.dtypes[0]).itemsize * together > LARGEST_BLOCK:
@@ -181,9 +186,9 @@ class RasterFile:
         return found
 
     def _state(self) -> tuple[int, int] | None:
-        if self._descriptor is None:
+        if not self._local:
             return None  # an object in a store is replaced whole
-        found = os.fstat(self._descriptor)
+        found = os.fstat(self._file.fileno())
         return found.st_mtime_ns, found.st_size
 
     @contextmanager
@@ -222,8 +227,8 @@ def _differs(values: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_] |
 class _Reader(io.RawIOBase):
     """A file object with a place of its own in a file that others read as well, so that all of them see the same file."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._place = descriptor, 0
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._place = file, 0
 
     def readable(self) -> bool:
         return True
@@ -233,13 +238,15 @@ class _Reader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place}.get(whence)
-        self._place = offset + (os.fstat(self._descriptor).st_size if start is None else start)
+        self._place = offset + (self._file.seek(0, os.SEEK_END) if start is None else start)
         return self._place
 
     def tell(self) -> int:
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._place)
-        self._place += count
-        return count
+        self._file.seek(self._place)
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)

@@ -31,12 +31,12 @@ def render_chip(
         ImageError: a part of an open image cannot be read.
     """
     part = source.part((x / scale, y / scale, (x + content[0]) / scale, (y + content[1]) / scale), scale)
-    step = scale * part.reduction  # chip px per px of the part
+    across, down = scale * part.across, scale * part.down  # chip px per px of the part
     box = (
-        x / step - part.left,
-        y / step - part.top,
-        (x + content[0]) / step - part.left,
-        (y + content[1]) / step - part.top,
+        x / across - part.left,
+        y / down - part.top,
+        (x + content[0]) / across - part.left,
+        (y + content[1]) / down - part.top,
     )
     pixels = part.pixels
     if box[2] > pixels.width or box[3] > pixels.height:

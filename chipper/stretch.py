@@ -68,7 +68,7 @@ def to_bytes(values: Values, stretch: Stretch, limits: Limits) -> npt.NDArray[np
     if low == high:  # the sample is of one value
         return np.where(values > high, np.uint8(255), np.uint8(0))
     exact = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-    return np.asarray((np.clip((exact - low) / (high - low), 0, 1) * 255 + 0.5).astype(np.uint8))
+    return np.asarray(((np.clip(exact, low, high) - low) / (high - low) * 255 + 0.5).astype(np.uint8))
 
 
 def table(dtype: np.dtype[Any], stretch: Stretch, limits: Limits) -> npt.NDArray[np.uint8] | None:
