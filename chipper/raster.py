@@ -23,7 +23,7 @@ from chipper.stretch import has_rule, table, to_bytes
 Box = tuple[float, float, float, float]
 
 PIECE = 1 << 22  # px that are read at once
-KEPT = 1 << 22  # px of an image, or of what it is reduced to, up to which all of it is read once and kept
+KEPT = 1 << 24  # px of an image, or of what it is reduced to, up to which all of it is read once and kept
 _SIDE = 1 << 11  # px of a piece of a tiled image
 _MARGIN = 4  # px around a box, of which bilinear filtering looks at 2 at most
 _SAMPLE_SIDE = 64  # px of one of up to 256 windows from which percentiles are taken

@@ -579,7 +579,7 @@ with open_source(Path(sys.argv[3]), (64, 64), pixels=PixelOptions("1", "2-98")) 
     render_chip(source, 1.0, 0, 0, (64, 64), 64)  # everything is imported
 before = peak()
 with open_source(Path(sys.argv[1]), (side, side), pixels=PixelOptions("3,2,1", "2-98")) as source:
-    for scale in (3.0, 1.0, 512 / side):
+    for scale in (3.0, 1.0, 0.2, 512 / side):
         last = round(side * scale) - 512
         for x in range(0, last + 1, max(last // 4, 1)):
             render_chip(source, scale, x, last // 2, (512, 512), 512)
@@ -601,7 +601,9 @@ def test_memory_is_bounded_by_windows(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RENDER, str(path), str(side), str(small)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert int(done.stdout) < 64 + 130  # MB: GDAL's cache, and a piece on its way from 16 bits to the chip
+    assert (
+        int(done.stdout) < 64 + 64 + 100
+    )  # MB: GDAL's cache, kept reductions, a piece on its way from 16 bits to the chip
 
 
 # --- the whole chain ---
