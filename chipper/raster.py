@@ -81,9 +81,13 @@ class RasterSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._file.close()
+            self.close()
         else:
             self._file.drop()
+
+    def close(self) -> None:
+        """Close the file; ImageError where it was written to meanwhile."""
+        self._file.close()
 
     def part(self, box: Box, scale: float) -> Part:
         """The part that a resize of ``box`` (source px) by ``scale`` looks at, or all of it where that is not much.
