@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.timing import COCO128
 
-ALL = ("cover", "placement", "coco_scale", "negatives", "growth", "export", "mosaics", "reading", "kills")
+ALL = ("cover", "placement", "coco_scale", "negatives", "growth", "export", "mosaics", "raster", "reading", "kills")
 
 
 def main() -> None:

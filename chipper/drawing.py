@@ -9,6 +9,7 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from chipper.columns import Annotations, Chips
+from chipper.images import AnySource
 
 SCALE_COLOURS = ((66, 133, 244), (255, 196, 0), (186, 85, 211), (0, 200, 200), (255, 105, 180))
 NEGATIVE, VALID, INVALID, IGNORED = (255, 140, 0), (60, 220, 60), (235, 60, 60), (170, 170, 170)
@@ -16,10 +17,12 @@ _THUMBNAIL = 192  # px, of a chip beside the image
 _WIDEST = 1280  # px, of the image
 
 
-def draw_image(pixels: Image.Image, annotations: Annotations, chips: Chips) -> Image.Image:
-    """The image with its boxes (white, crowds grey) and its chips, one colour a scale, negatives orange."""
-    zoom = min(1.0, _WIDEST / pixels.width)
-    canvas = pixels.resize((max(1, round(pixels.width * zoom)), max(1, round(pixels.height * zoom))))
+def draw_image(source: AnySource, width: int, height: int, annotations: Annotations, chips: Chips) -> Image.Image:
+    """The image, ``width`` x ``height`` px, with its boxes (white, crowds grey) and its chips, one colour a scale, negatives
+    orange.
+    """
+    zoom = min(1.0, _WIDEST / width)
+    canvas = source.whole((max(1, round(width * zoom)), max(1, round(height * zoom))))
     draw = ImageDraw.Draw(canvas)
     for k in range(len(annotations)):
         colour = IGNORED if annotations.iscrowd[k] else (255, 255, 255)

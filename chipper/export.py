@@ -191,7 +191,7 @@ def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: Exp
             id=dataset.epochs_id,
             chip_size=dataset.positive_options.chip_size,
             categories=dataset.categories,
-            render=dict(vars(options.render)),
+            render=options.render.as_text(),
             samples=sum(receipt.samples for receipt in exported.receipts),
             bytes=sum(receipt.bytes for receipt in exported.receipts),
             lost_chips=sum(fault.chips for _, fault in exported.faults),

@@ -3,7 +3,10 @@
 grey, bilevel, palette, CMYK, YCbCr     converted by PIL
 alpha                                   dropped, as every trainer's ``convert("RGB")`` does
 16 bits a channel                       the high byte of each value
-32-bit integers, floating point         refused: there is no rule for their range
+32-bit integers, floating point         refused: there is no rule for their range without a stretch
+
+With bands or a stretch given, images are read by windows instead, and so are TIFFs and JPEG 2000 that PIL does not know: see
+`chipper.raster`.
 """
 
 from __future__ import annotations
@@ -13,13 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from chipper.errors import ImageDirectoryError, ImageError
+from chipper.errors import DependencyError, ImageDirectoryError, ImageError
 from chipper.locations import is_local, whole
+from chipper.options import PixelOptions
+from chipper.raster import Box, Part, RasterSource
+from chipper.raster_file import driver_of
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 EXIF_RULES = ("auto", "apply", "ignore")
@@ -38,10 +44,29 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Source:
-    """A decoded image: ``pixels`` is RGB at ``1 / reduction`` of the source resolution."""
+    """A decoded image: ``pixels`` is RGB at ``1 / reduction`` of the source resolution. What can be asked of it can be asked of
+    a `RasterSource` too.
+    """
 
     pixels: Image.Image
     reduction: int
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Nothing is open."""
+
+    def part(self, box: Box, scale: float) -> Part:
+        """Pixels that hold ``box`` (source px): all there are."""
+        return Part(self.pixels, self.reduction, self.reduction)
+
+    def whole(self, size: tuple[int, int]) -> Image.Image:
+        """All of it, at another size."""
+        return self.pixels.resize(size)
+
+
+AnySource = Source | RasterSource
 
 
 @dataclass(frozen=True)
@@ -131,8 +156,46 @@ def image_path(folder: Path, file_name: str) -> Path:
     return path
 
 
-def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> Source:
-    """Decode an image (a local file or one at a URL) once, for chips whose scales are at most ``finest``.
+def open_source(
+    path: Path,
+    declared: tuple[int, int],
+    exif: str = "auto",
+    finest: float = 1.0,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+) -> AnySource:
+    """An image (a local file or one at a URL), decoded or, where ``pixels`` are given or PIL does not know it, open.
+
+    Either is a context manager; what is open is closed by it, and may raise ImageError until then.
+
+    Raises:
+        DependencyError: ``pixels`` are given and rasterio is not installed.
+        ImageError: as `decode` and `RasterSource`.
+    """
+    if pixels.given:
+        return RasterSource(path, declared, pixels)
+    try:
+        return decode(path, declared, exif, finest)
+    except _UnknownError as error:
+        if driver_of(error.start) not in ("GTiff", "JP2OpenJPEG"):
+            raise
+    if exif == "apply":
+        raise ImageError("PIL does not know this kind of file, and rasterio not its EXIF flag; leave out --exif apply")
+    try:
+        return RasterSource(path, declared, pixels)
+    except DependencyError:
+        raise ImageError(
+            "PIL does not know this kind of TIFF or JPEG 2000, which needs rasterio; run: pip install 'chipper[raster]'"
+        ) from None
+
+
+class _UnknownError(ImageError):
+    """PIL does not know the file; ``start`` are its first bytes."""
+
+    start = b""
+
+
+def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> Source:
+    """Decode an image (a local file or one at a URL) once by PIL, for chips whose scales are at most ``finest``.
 
     ``declared`` is the (width, height) that the annotations give. The EXIF orientation flag is applied when that, and not
     the stored raster, has the declared size (``auto``), always (``apply``) or never (``ignore``). A JPEG is decoded at
@@ -143,21 +206,32 @@ def open_source(path: Path, declared: tuple[int, int], exif: str = "auto", fines
             written to while it was read.
     """
     try:
-        with own_limit(), _steady(path) as file, Image.open(file) as image:
+        with own_limit(), _steady(path) as file, _known(file) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
-                raise ImageError(f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px")
+                raise ImageError(
+                    f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
+                    "with --stretch none it is read by windows"
+                )
             upright = _transposition(image, declared, exif)
             reduction = _draft(image, finest)
             pixels = _to_rgb(image)
     except FileNotFoundError:
         raise ImageError("the file does not exist") from None
-    except UnidentifiedImageError:
-        raise ImageError("the file is no image that PIL knows") from None
     except ImageError:
         raise
     except Exception as error:  # PIL's readers raise many kinds for a damaged file
         raise ImageError(f"the file cannot be decoded: {error}") from None
     return Source(pixels if upright is None else pixels.transpose(upright), reduction)
+
+
+def _known(file: IO[bytes]) -> Image.Image:
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        unknown = _UnknownError("the file is no image that PIL knows")
+        file.seek(0)
+        unknown.start = file.read(12)
+        raise unknown from None
 
 
 @contextmanager
@@ -220,7 +294,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ImageError(f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first")
+        raise ImageError(
+            f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first, or give --stretch"
+        )
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("RGBA")
     if image.mode == "RGB":

@@ -9,11 +9,14 @@ from typing import Any
 from chipper.errors import OptionError
 from chipper.scales import DEFAULT_SCALES, Scale, ValidRange, parse_scales, parse_valid_ranges
 from chipper.seeds import hashed
+from chipper.stretch import Stretch
 
 CHIP_SIZE = 512  # SNIPER, section 3.1
 STRIDE = "32"  # SNIPER, section 3.1
 EPOCHS = 7  # SNIPER, section 4.1
 PLACEMENTS = ("grid", "slide")
+PADDING = (124, 116, 104)
+"""RGB of the part of a chip that is no image: ImageNet's mean, which a normalising network sees as zero."""
 
 
 def _at_least(name: str, value: float, low: float) -> None:
@@ -124,12 +127,63 @@ class NegativeOptions:
 
 
 @dataclass(frozen=True)
+class PixelOptions:
+    """Which bands of an image are red, green and blue, and how their values become 8 bits.
+
+    With either given, images are read by windows (`chipper.raster`).
+    """
+
+    bands: str | None = None  # "3,2,1" or "1"; numbers from 1
+    stretch: str | None = None  # see `Stretch`
+
+    def __post_init__(self) -> None:
+        words = [] if self.bands is None else self.bands.split(",")
+        if self.bands is not None and not (
+            len(words) in (1, 3) and all(word.isdecimal() and int(word) >= 1 for word in words)
+        ):
+            raise OptionError(f"--bands is {self.bands!r}; give one band or three, numbered from 1, like 4 or 3,2,1")
+        self.how  # noqa: B018, its text is checked
+
+    @property
+    def given(self) -> bool:
+        """Whether there is anything that PIL has no rule for."""
+        return self.bands is not None or self.stretch is not None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The bands, one or three; none where they were not given."""
+        return () if self.bands is None else tuple(map(int, self.bands.split(",")))
+
+    @property
+    def how(self) -> Stretch:
+        """The stretch; ``none`` where it was not given."""
+        return Stretch() if self.stretch is None else Stretch.parse(self.stretch)
+
+    def over(self, remembered: PixelOptions) -> PixelOptions:
+        """These options, and where one was not given the remembered one."""
+        return PixelOptions(
+            remembered.bands if self.bands is None else self.bands,
+            remembered.stretch if self.stretch is None else self.stretch,
+        )
+
+    def as_text(self) -> dict[str, str]:
+        """Those that were given, as files store them; `from_text` reads them back from among others."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_text(cls, stored: dict[str, Any]) -> PixelOptions:
+        """The options that `as_text` wrote."""
+        return cls(stored.get("bands"), stored.get("stretch"))
+
+
+@dataclass(frozen=True)
 class RenderOptions:
     """How chips become JPEGs."""
 
     quality: int = 90
     subsampling: str = "4:2:0"
     exif: str = "auto"
+    pixels: PixelOptions = PixelOptions()
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -138,6 +192,14 @@ class RenderOptions:
             raise OptionError(f"--subsampling is {self.subsampling}; it is 4:4:4, 4:2:2 or 4:2:0")
         if self.exif not in ("auto", "apply", "ignore"):
             raise OptionError(f"--exif is {self.exif}; it is auto, apply or ignore")
+        if self.exif == "apply" and self.pixels.given:
+            raise OptionError(
+                "--exif apply does not go with --bands and --stretch: windows are those of the stored raster"
+            )
+
+    def as_text(self) -> dict[str, str | int]:
+        """As shards/dataset.json stores them, and as they count for a shard: what was not given of `pixels` is left out."""
+        return {"quality": self.quality, "subsampling": self.subsampling, "exif": self.exif, **self.pixels.as_text()}
 
 
 @dataclass(frozen=True)

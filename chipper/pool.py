@@ -15,6 +15,7 @@ from chipper.errors import ShardError, WorkdirError
 from chipper.export import ShardSet
 from chipper.files import read_table
 from chipper.locations import fresh, is_local, read_range
+from chipper.options import PixelOptions
 from chipper.schemas import SHARD_INDEX, SchemaMismatch
 from chipper.schemas.table import check_version
 from chipper.shards import index_path, read_receipt, tar_path
@@ -118,6 +119,17 @@ class Pool:
             except OSError as error:
                 raise ShardError(f"shard {path} cannot be opened ({error.strerror}); {RERUN}") from None
         return self._files[key]
+
+
+def exported_pixels(folder: Path) -> PixelOptions:
+    """The bands and the stretch of the shards in ``folder``; nothing given where no finished export lies there.
+
+    Raises:
+        ShardError: shards/dataset.json cannot be used.
+    """
+    if not (folder / DATASET).exists():
+        return PixelOptions()
+    return PixelOptions.from_text(read_shard_set(folder).render)
 
 
 def read_shard_set(folder: Path) -> ShardSet:

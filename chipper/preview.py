@@ -12,7 +12,8 @@ from chipper.drawing import beside, draw_image, draw_sample
 from chipper.errors import ImageError, OptionError
 from chipper.files import atomic
 from chipper.images import image_path, open_source
-from chipper.pool import Pool
+from chipper.options import PixelOptions
+from chipper.pool import Pool, exported_pixels
 from chipper.progress import Monitor
 from chipper.workdir import DATASET, Workdir
 
@@ -20,11 +21,17 @@ CHIPS_SHOWN = 12  # beside an image
 
 
 def preview(
-    workdir: Workdir, image_ids: Sequence[int], count: int, out: Path, image_dir: Path | None, monitor: Monitor
+    workdir: Workdir,
+    image_ids: Sequence[int],
+    count: int,
+    out: Path,
+    image_dir: Path | None,
+    monitor: Monitor,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
 ) -> list[Path]:
     """Write a picture of each image: its boxes and chips and, once shards are there, the chips themselves.
 
-    Without ``image_ids`` it takes ``count`` images, evenly spread.
+    Without ``image_ids`` it takes ``count`` images, evenly spread. What ``pixels`` leave open is as in the shards.
 
     Raises:
         OptionError: an id is not in the workdir.
@@ -47,16 +54,18 @@ def preview(
             f"the shards in {workdir.shards} are of other chips, so none are shown; run `chipper export-shards`"
         )
         pool = None
+    pixels = pixels.over(exported_pixels(workdir.shards))
     written = []
     for row in sorted(set(np.asarray(rows).astype(int).tolist())):
         image_id, name = int(images.image_id[row]), str(images.file_name[row])
+        size = int(images.width[row]), int(images.height[row])
+        mine = chips[chips.image_id == image_id]
         try:
-            source = open_source(image_path(folder, name), (int(images.width[row]), int(images.height[row])))
+            with open_source(image_path(folder, name), size, pixels=pixels) as source:
+                picture = draw_image(source, *size, annotations[annotations.image_id == image_id], mine)
         except ImageError as error:
             monitor.skip(f"{folder / name}: {error}; left out")
             continue
-        mine = chips[chips.image_id == image_id]
-        picture = draw_image(source.pixels, annotations[annotations.image_id == image_id], mine)
         if pool is not None:
             found = pool.rows(mine.chip_id[:CHIPS_SHOWN])
             picture = beside(picture, [draw_sample(*pool.read(int(k))) for k in found if k >= 0])

@@ -7,18 +7,17 @@ import io
 import numpy as np
 from PIL import Image
 
-from chipper.images import Source
-from chipper.options import RenderOptions
-
-PADDING = (124, 116, 104)
-"""RGB of the part of a chip beyond its image: ImageNet's mean, which a normalising network sees as zero."""
+from chipper.images import AnySource
+from chipper.options import PADDING, RenderOptions
 
 
-def render_chip(source: Source, scale: float, x: int, y: int, content: tuple[int, int], chip_size: int) -> Image.Image:
-    """Cut one chip out of a decoded image.
+def render_chip(
+    source: AnySource, scale: float, x: int, y: int, content: tuple[int, int], chip_size: int
+) -> Image.Image:
+    """Cut one chip out of an image.
 
     Args:
-        source: the decoded image.
+        source: the image, decoded or open.
         scale: canvas px per source px.
         x: left of the chip, canvas px.
         y: top of the chip, canvas px.
@@ -27,10 +26,19 @@ def render_chip(source: Source, scale: float, x: int, y: int, content: tuple[int
 
     Returns:
         K x K RGB; chip px (u, v) shows source px ((x + u) / scale, (y + v) / scale), the rest is `PADDING`.
+
+    Raises:
+        ImageError: a part of an open image cannot be read.
     """
-    step = scale * source.reduction  # chip px per decoded px
-    box = (x / step, y / step, (x + content[0]) / step, (y + content[1]) / step)
-    pixels = source.pixels
+    part = source.part((x / scale, y / scale, (x + content[0]) / scale, (y + content[1]) / scale), scale)
+    across, down = scale * part.across, scale * part.down  # chip px per px of the part
+    box = (
+        x / across - part.left,
+        y / down - part.top,
+        (x + content[0]) / across - part.left,
+        (y + content[1]) / down - part.top,
+    )
+    pixels = part.pixels
     if box[2] > pixels.width or box[3] > pixels.height:
         # the canvas was rounded up to whole px, so the last chip px reaches up to half a px beyond the image
         pixels, box = _extended(pixels, box)

@@ -18,6 +18,7 @@ from chipper.errors import DependencyError, ImageError
 from chipper.images import image_path, open_source
 from chipper.locations import fresh
 from chipper.negatives import Proposals
+from chipper.options import PixelOptions
 from chipper.progress import Monitor
 from chipper.workers import Workers
 
@@ -25,7 +26,14 @@ LONG_SIDE = 640  # px at which images are searched, as the time grows with them
 _TOGETHER = 16  # images of a task
 
 
-def selective_search(images: Images, image_dir: Path, limit: int, workers: Workers, monitor: Monitor) -> Proposals:
+def selective_search(
+    images: Images,
+    image_dir: Path,
+    limit: int,
+    workers: Workers,
+    monitor: Monitor,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+) -> Proposals:
     """The first ``limit`` proposals of every image, in source px; scores fall with OpenCV's own order, from 1 towards 0.
 
     Images that cannot be decoded are warned of and have no proposals.
@@ -37,7 +45,9 @@ def selective_search(images: Images, image_dir: Path, limit: int, workers: Worke
     _contrib()
     found: dict[int, npt.NDArray[np.float64]] = {}
     bad = 0
-    tasks = [(image_dir, images[start : start + _TOGETHER], limit) for start in range(0, len(images), _TOGETHER)]
+    tasks = [
+        (image_dir, images[start : start + _TOGETHER], limit, pixels) for start in range(0, len(images), _TOGETHER)
+    ]
     with monitor.progress("proposing (images)", len(images)) as advance:
         for results in workers.processes(_search, tasks):
             for image_id, boxes in results:
@@ -60,7 +70,9 @@ def selective_search(images: Images, image_dir: Path, limit: int, workers: Worke
     )
 
 
-def _search(image_dir: Path, images: Images, limit: int) -> list[tuple[int, npt.NDArray[np.float64] | str]]:
+def _search(
+    image_dir: Path, images: Images, limit: int, pixels: PixelOptions
+) -> list[tuple[int, npt.NDArray[np.float64] | str]]:
     """Boxes (n, 4) x1 y1 x2 y2 of each image, or why there are none; runs in a worker process."""
     cv2 = _contrib()
     cv2.setNumThreads(1)
@@ -69,14 +81,15 @@ def _search(image_dir: Path, images: Images, limit: int) -> list[tuple[int, npt.
     for k, image_id in enumerate(images.image_id.tolist()):
         name, size = str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
         factor = min(1.0, LONG_SIDE / max(size))
+        canvas = max(2, round(size[0] * factor)), max(2, round(size[1] * factor))
         try:
-            source = open_source(image_path(fresh(image_dir), name), size, finest=factor)
+            with open_source(image_path(fresh(image_dir), name), size, finest=factor, pixels=pixels) as source:
+                picture = source.whole(canvas)
         except ImageError as error:
             out.append((image_id, f"{image_dir / name}: {error}"))
             continue
-        canvas = max(2, round(size[0] * factor)), max(2, round(size[1] * factor))
         ctypes.CDLL(None).srand(1)  # OpenCV orders the proposals by C's rand
-        search.setBaseImage(np.ascontiguousarray(np.asarray(source.pixels.resize(canvas))[:, :, ::-1]))
+        search.setBaseImage(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))
         search.switchToSelectiveSearchFast()
         x, y, width, height = search.process()[:limit].astype(np.float64).reshape(-1, 4).T
         across, down = size[0] / canvas[0], size[1] / canvas[1]

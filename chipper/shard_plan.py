@@ -123,7 +123,7 @@ def _content_hash(tables: PartTables, rows: Ints, render: RenderOptions) -> str:
     images = tables.images[np.isin(tables.images.image_id, ids)]
     annotations = tables.annotations[np.isin(tables.annotations.image_id, ids)]
     ranges = [str(r) for r in tables.options.valid_ranges]
-    settings = msgspec.json.encode([vars(render), tables.options.chip_size, ranges])
+    settings = msgspec.json.encode([render.as_text(), tables.options.chip_size, ranges])
     return plan_hash(settings, *_arrays(chips), *_arrays(labels), *_arrays(images), *_arrays(annotations))
 
 

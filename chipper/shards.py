@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -100,6 +100,15 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
     return receipt if whole and receipt.name == name else None
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A place in a shard in the making, to which it can be taken back."""
+
+    samples: int
+    size: int
+    hash: Any
+
+
 class ShardWriter:
     """A shard in the making, see `open_shard`."""
 
@@ -123,6 +132,15 @@ class ShardWriter:
             self._file.write(b"".join((header, data, bytes(-len(data) % _BLOCK))))
         crc = zlib.crc32(sample.record, zlib.crc32(sample.jpeg))
         self._rows.append((sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc))
+
+    def mark(self) -> Mark:
+        """Where the shard is now."""
+        return Mark(len(self._rows), self._file.size, self._file.sha256.copy())
+
+    def rewind(self, mark: Mark) -> None:
+        """Take back the samples that were added since."""
+        del self._rows[mark.samples :]
+        self._file.rewind(mark.size, mark.hash)
 
     def _end(self, name: str, expected: int) -> None:
         lost = sum(fault.chips for fault in self.faults)
@@ -171,6 +189,12 @@ class _Hashed:
         self.sha256.update(data)
         self.size += len(data)
         self._file.write(data)
+
+    def rewind(self, size: int, sha256: Any) -> None:
+        """Cut the file to ``size``, at which its hash was ``sha256``."""
+        self._file.seek(size)
+        self._file.truncate()
+        self.size, self.sha256 = size, sha256
 
 
 def plan_hash(*columns: np.ndarray | bytes) -> str:

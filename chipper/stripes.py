@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from chipper.errors import ImageError
-from chipper.images import Source, image_path, open_source, reduction_for
+from chipper.images import AnySource, image_path, open_source, reduction_for
 from chipper.locations import fresh
 from chipper.options import ExportOptions, RenderOptions
 from chipper.render import encode_jpeg, render_chip
 from chipper.samples import SampleWriter, sample_key
 from chipper.shard_plan import ShardPlan, read_part
-from chipper.shards import ImageFault, Receipt, Sample, ShardWriter, open_shard
+from chipper.shards import ImageFault, Mark, Receipt, Sample, ShardWriter, open_shard
 
 IN_A_ROW = 100  # images that may fail one after the other: the folder is wrong, or the disk is gone
 
@@ -41,7 +41,7 @@ def render_stripe(
             places = [(own[k], first, last) for _, k, first, last in some]
             image = _Image(image_dir, places, options.render)
             try:
-                image.decode()
+                image.render()
             except ImageError as error:
                 if options.on_error == "fail":
                     where = image_dir / image.file_name
@@ -51,7 +51,6 @@ def render_stripe(
                     raise too_many(faults, image_dir) from None
             else:
                 faults.clear()
-                image.render()
             for shard, _, last in places:
                 shard.commit_after(last)
     return [shard.receipt for shard in own]
@@ -122,28 +121,38 @@ class _Image:
         row = images[np.flatnonzero(images.image_id == shard.chips.image_id[first])]
         self.image_id, self.file_name = int(row.image_id[0]), str(row.file_name[0])
         self._declared = int(row.width[0]), int(row.height[0])
-        self._sources: dict[int, Source] = {}  # by the reduction asked for
+        self._marks: list[tuple[_Shard, Mark]] = []
 
-    def decode(self) -> None:
-        """Decode the image at the reduction of each shard: that of its own finest chip, whatever the others need."""
+    def render(self) -> None:
+        """Add the image's chips to their shards: all of them, or none and ImageError."""
+        with ExitStack() as stack:
+            sources = self._opened(stack)
+            self._marks = [(shard, shard.writer.mark()) for shard, _, _ in self._places]
+            self._add(sources)
+
+    def _opened(self, stack: ExitStack) -> dict[int, AnySource]:
+        """The image at the reduction of each shard: that of its own finest chip, whatever the others need."""
         path = image_path(self._folder, self.file_name)
         needed = {reduction_for(self._finest(*place)) for place in self._places}
+        sources: dict[int, AnySource] = {}
         for reduction in sorted(needed, reverse=True):
-            source = open_source(path, self._declared, self._render.exif, 1 / reduction)
-            self._sources[reduction] = source
+            source = open_source(path, self._declared, self._render.exif, 1 / reduction, self._render.pixels)
+            stack.enter_context(source)
+            sources[reduction] = source
             if source.reduction == 1:  # it was asked for, or there is no other for this kind of image
-                self._sources |= dict.fromkeys(needed - self._sources.keys(), source)
-                break
+                return sources | dict.fromkeys(needed - sources.keys(), source)
+        return sources
 
     def fault(self, error: str) -> ImageFault:
-        """Enter the image among the faults of its shards; the last is returned."""
+        """Enter the image among the faults of its shards, which lose what they have of it; the last is returned."""
+        for shard, mark in self._marks:
+            shard.writer.rewind(mark)
         for shard, first, last in self._places:
             found = ImageFault(self.image_id, self.file_name, error, last - first)
             shard.writer.faults.append(found)
         return found
 
-    def render(self) -> None:
-        """Add the image's chips to their shards."""
+    def _add(self, sources: dict[int, AnySource]) -> None:
         jpegs: dict[tuple[int, ...], bytes] = {}  # of the windows that several variants have chosen
         windows = Counter(self._window(shard, k) for shard, first, last in self._places for k in range(first, last))
         for shard, first, last in self._places:
@@ -155,7 +164,7 @@ class _Image:
                 jpeg = jpegs.get((reduction, *window))
                 if jpeg is None:
                     content = int(chips.content_width[k]), int(chips.content_height[k])
-                    chip = render_chip(self._sources[reduction], float(chips.scale[k]), x, y, content, size)
+                    chip = render_chip(sources[reduction], float(chips.scale[k]), x, y, content, size)
                     jpeg = encode_jpeg(chip, self._render)
                     if windows[window] > 1:
                         jpegs[reduction, *window] = jpeg

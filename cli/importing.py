@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import click
 
-from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.command import SKIPPED_ITEMS, command
+from chipper.cli.console import ConsoleMonitor, print_summary
+from chipper.cli.options import dry_run_option
 
-SKIPPED_ITEMS = 3
 _NAMED = 5  # files that could not be used
 _NAMES = 12  # categories
 
@@ -49,7 +49,6 @@ _on_error_option = click.option(
     show_default=True,
     help="What to do with an annotation file or image that cannot be used.",
 )
-_dry_run_option = click.option("--dry-run", is_flag=True, help="Read everything and tell, but write nothing.")
 
 
 def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -61,7 +60,7 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
     return decorate
 
 
-@click.command("import-voc")
+@command("import-voc")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--split", help="List in ImageSets/Main, like trainval; by default all annotation files.")
 @click.option(
@@ -72,7 +71,7 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
     help="voc: pixels counted from 1, ends inclusive; continuous: xmin and xmax as they are.",
 )
 @_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
-@_with(_on_error_option, _dry_run_option)
+@_with(_on_error_option, dry_run_option)
 @click.pass_context
 def import_voc(
     context: click.Context, /, folder: Path, split: str | None, coordinates: str, out: Path, **options: Any
@@ -89,10 +88,10 @@ def import_voc(
     _run(context, partial(read, folder, out, split, coordinates), out, **options)
 
 
-@click.command("import-yolo")
+@command("import-yolo")
 @click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
 @click.option("--split", help="Which of data.yaml's train, val, test; by default train.")
-@_with(_out_option, _classes_option, _on_error_option, _dry_run_option)
+@_with(_out_option, _classes_option, _on_error_option, dry_run_option)
 @click.pass_context
 def import_yolo(context: click.Context, /, source: Path, split: str | None, out: Path, **options: Any) -> None:
     """Write a YOLO data set as a COCO file.
@@ -107,7 +106,7 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
     _run(context, partial(read, source, out, split), out, **options)
 
 
-@click.command("import-visdrone")
+@command("import-visdrone")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--ignored",
@@ -117,7 +116,7 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
     show_default=True,
     help="Ignored regions and others: ignore makes them crowds of every category (iscrowd 1).",
 )
-@_with(_out_option, _annotations_option, _images_option, _on_error_option, _dry_run_option)
+@_with(_out_option, _annotations_option, _images_option, _on_error_option, dry_run_option)
 @click.pass_context
 def import_visdrone(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
     """Write the VisDrone-DET data set in FOLDER as a COCO file.
@@ -132,10 +131,10 @@ def import_visdrone(context: click.Context, /, folder: Path, out: Path, **option
     _run(context, partial(read, folder, out), out, **options)
 
 
-@click.command("import-dota")
+@command("import-dota")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
-@_with(_on_error_option, _dry_run_option)
+@_with(_on_error_option, dry_run_option)
 @click.pass_context
 def import_dota(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
     """Write the DOTA data set in FOLDER as a COCO file.
@@ -161,15 +160,25 @@ def _run(
     from chipper.import_files import ImportOptions, read_classes
     from chipper.imported import write_coco
 
-    started, monitor = time.perf_counter(), ConsoleMonitor()
+    monitor = ConsoleMonitor()
     imported = read(ImportOptions(classes=read_classes(classes) if classes else None, **options), monitor)
     if not dry_run:
         write_coco(imported, out)
     for note in imported.notes:
         monitor.warn(note)
-    written = [("dry run", "nothing was written")] if dry_run else []
-    rows = [*written, *_rows(imported), ("time", human_seconds(time.perf_counter() - started))]
-    print_summary(f"COCO file {out}", rows)
+    data = {
+        "out": str(out),
+        "images": len(imported.coco["images"]),
+        "objects": imported.objects,
+        "crowds": imported.ignored,
+        "categories": [category["name"] for category in imported.coco["categories"]],
+        "image_dir": str(imported.image_dir),
+        "clipped": imported.clipped,
+        "left_out": {reason: left.count for reason, left in imported.left_out.items()},
+        "files_not_used": imported.problems,
+    }
+    title = f"COCO file {out}" + (" (dry run: nothing written)" if dry_run else "")
+    print_summary(title, _rows(imported), data)
     if imported.problems:
         context.exit(SKIPPED_ITEMS)
 

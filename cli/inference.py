@@ -13,6 +13,7 @@ from chipper.cli.options import (
     device_option,
     dry_run_option,
     image_dir_option,
+    pixel_options,
     run_option,
     scales_option,
     valid_ranges_option,
@@ -20,6 +21,7 @@ from chipper.cli.options import (
     workers_options,
 )
 from chipper.errors import CheckpointError
+from chipper.options import PixelOptions
 from chipper.scales import parse_scales
 from chipper.workdir import Workdir
 from chipper.workers import Workers
@@ -43,6 +45,7 @@ from chipper.workers import Workers
     show_default=True,
     help="selective-search needs no training; --run and --device count for nothing then.",
 )
+@pixel_options
 @scales_option
 @image_dir_option
 @run_option
@@ -58,6 +61,7 @@ def propose(
     method: str,
     scales: str | None,
     image_dir: Path | None,
+    pixels: PixelOptions,
     device: str,
     workers: Workers,
     dry_run: bool,
@@ -84,12 +88,14 @@ def propose(
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
     if method == "rpn":
-        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor())
+        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor(), pixels)
     else:
+        from chipper.pool import exported_pixels
         from chipper.selective_search import selective_search
 
         number = len(parse_scales(scales) if scales else dataset.positive_options.scales)
-        found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor())
+        pixels = pixels.over(exported_pixels(workdir.shards))
+        found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor(), pixels)
     if out.suffix == ".parquet":
         write_proposals(out, found)
     else:
@@ -119,6 +125,7 @@ def propose(
     default=None,
     help="Look at finer scales only where the focus branch is so sure of small objects, e.g. 0.3.",
 )
+@pixel_options
 @scales_option
 @valid_ranges_option
 @image_dir_option
@@ -138,6 +145,7 @@ def predict(
     scales: str | None,
     valid_ranges: str | None,
     image_dir: Path | None,
+    pixels: PixelOptions,
     device: str,
     dry_run: bool,
 ) -> None:
@@ -165,7 +173,7 @@ def predict(
         ]
         print_summary(f"Detections in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
-    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus)
+    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus, pixels)
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),

@@ -11,7 +11,7 @@ import click
 
 from chipper.cluster import Cluster
 from chipper.locations import is_local, location
-from chipper.options import CHIP_SIZE, PLACEMENTS, STRIDE
+from chipper.options import CHIP_SIZE, PLACEMENTS, STRIDE, PixelOptions
 from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
 from chipper.workdir import Workdir
 from chipper.workers import Workers
@@ -141,6 +141,28 @@ def positive_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_POSITIVE_OPTIONS):
         function = option(function)
     return function
+
+
+def pixel_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--bands`` and ``--stretch``, which reach the command as one argument, ``pixels``."""
+
+    @click.option(
+        "--bands",
+        default=None,
+        metavar="N[,N,N]",
+        help="Bands for red, green and blue, or one for grey, from 1. Images are then read by windows.",
+    )
+    @click.option(
+        "--stretch",
+        default=None,
+        help="Values to 8 bits: none, percentiles of each image like 2-98, or two values like 0:3000. "
+        "Images are then read by windows.",
+    )
+    @functools.wraps(function)
+    def command(bands: str | None, stretch: str | None, **arguments: Any) -> Any:
+        return function(pixels=PixelOptions(bands, stretch), **arguments)
+
+    return command
 
 
 device_option = click.option("--device", default="auto", show_default=True, help='"cpu", "cuda", "cuda:1" or "auto".')

@@ -8,7 +8,8 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import image_dir_option, workdir_option
+from chipper.cli.options import image_dir_option, pixel_options, workdir_option
+from chipper.options import PixelOptions
 from chipper.workdir import Workdir
 
 
@@ -23,9 +24,17 @@ from chipper.workdir import Workdir
     default=None,
     help="Folder of the pictures.  [default: WORKDIR/preview]",
 )
+@pixel_options
 @image_dir_option
 @workdir_option
-def preview(workdir: Workdir, image_ids: tuple[int, ...], count: int, out: Path | None, image_dir: Path | None) -> None:
+def preview(
+    workdir: Workdir,
+    image_ids: tuple[int, ...],
+    count: int,
+    out: Path | None,
+    image_dir: Path | None,
+    pixels: PixelOptions,
+) -> None:
     """Draw the chips on their images: one colour a scale, negatives orange.
 
     Beside each image stand its chips with their labels: valid green, invalid red, ignored grey.
@@ -36,6 +45,6 @@ def preview(workdir: Workdir, image_ids: tuple[int, ...], count: int, out: Path 
     from chipper.preview import preview as draw
 
     folder = out or workdir.path / "preview"
-    written = draw(workdir, image_ids, count, folder, image_dir, ConsoleMonitor())
+    written = draw(workdir, image_ids, count, folder, image_dir, ConsoleMonitor(), pixels)
     rows = [("pictures", f"{len(written):,}")]
     print_summary(f"Pictures in {folder}", rows, {"pictures": [str(path) for path in written]})

@@ -13,11 +13,12 @@ from chipper.cli.options import (
     dry_run_option,
     image_dir_option,
     jobs_option,
+    pixel_options,
     shards_option,
     workdir_option,
     workers_options,
 )
-from chipper.options import ExportOptions, RenderOptions
+from chipper.options import ExportOptions, PixelOptions, RenderOptions
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
@@ -38,6 +39,7 @@ from chipper.workers import Workers
     show_default=True,
     help="The EXIF orientation flag: auto applies it when that gives the size in the annotations.",
 )
+@pixel_options
 @click.option("--chips-per-shard", type=int, default=1000, show_default=True, help="Chips in a shard, about.")
 @click.option(
     "--layout",
@@ -75,6 +77,7 @@ def export_shards(
     quality: int,
     subsampling: str,
     exif: str,
+    pixels: PixelOptions,
     chips_per_shard: int,
     layout: str,
     on_error: str,
@@ -92,7 +95,7 @@ def export_shards(
     from chipper.epoch_shards import export_epochs
     from chipper.export import export_shards as export
 
-    render = RenderOptions(quality, subsampling, exif)
+    render = RenderOptions(quality, subsampling, exif, pixels)
     options = ExportOptions(render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors)
     if dry_run:
         _print_plan(workdir, options, image_dir)

@@ -20,6 +20,7 @@ LAYERS = [
         "chipper.scales",
         "chipper.pyramid",
         "chipper.candidates",
+        "chipper.stretch",
         "chipper.options",
     ],
     ["chipper.cover_kernels", "chipper.overlap_kernels", "chipper.nms_kernels", "chipper.soft_nms", "chipper.cover"],
@@ -44,7 +45,14 @@ LAYERS = [
         "chipper.safe_pickle",
         "chipper.masks",
     ],
-    ["chipper.images", "chipper.render", "chipper.demo_shapes", "chipper.demo_scenes", "chipper.demo_data"],
+    ["chipper.raster_file", "chipper.raster"],
+    [
+        "chipper.images",
+        "chipper.render",
+        "chipper.demo_shapes",
+        "chipper.demo_scenes",
+        "chipper.demo_data",
+    ],
     ["chipper.coco_check", "chipper.coco", "chipper.proposals", "chipper.workdir", "chipper.samples", "chipper.shards"],
     [
         "chipper.shard_plan",

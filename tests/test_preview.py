@@ -13,6 +13,7 @@ from PIL import Image
 from chipper.columns import POSITIVE
 from chipper.drawing import IGNORED, SCALE_COLOURS, VALID, beside, draw_detections, draw_image, draw_sample
 from chipper.errors import OptionError, ShardError, WorkdirError
+from chipper.images import Source
 from chipper.preview import preview
 from chipper.progress import Monitor
 from chipper.shards import tar_path
@@ -133,12 +134,12 @@ def test_small_chips_on_a_large_image(
 def test_each_scale_has_its_colour(workdir: Workdir) -> None:
     dataset = workdir.dataset()
     chips, annotations = workdir.all_chips(dataset, POSITIVE), workdir.annotations(dataset, 0)
-    black = Image.new("RGB", (1300, 1300))
+    black = Source(Image.new("RGB", (1300, 1300)), 1)
     for scale in set(chips.scale_index.tolist()):
-        picture = draw_image(black, annotations[:0], chips[chips.scale_index == scale])
+        picture = draw_image(black, 1300, 1300, annotations[:0], chips[chips.scale_index == scale])
         assert has_colour(picture, SCALE_COLOURS[scale], 2)
         assert not has_colour(picture, SCALE_COLOURS[scale - 1], 2)
-    boxes = draw_image(black, annotations, chips[:0])
+    boxes = draw_image(black, 1300, 1300, annotations, chips[:0])
     assert has_colour(boxes, (255, 255, 255), 2)
     assert has_colour(boxes, IGNORED, 2)
 

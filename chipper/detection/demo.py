@@ -21,7 +21,7 @@ from chipper.errors import OptionError
 from chipper.evaluation import Evaluation, evaluate
 from chipper.export import Exported, export_shards
 from chipper.files import atomic, write_json
-from chipper.images import open_source
+from chipper.images import decode
 from chipper.mine import mine_workdir
 from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
 from chipper.preview import preview
@@ -174,7 +174,7 @@ def _draw_results(coco: Path, results: list[dict[str, Any]], dataset: Dataset, o
             by_image[result["image_id"]].append(result)
     images = read_images(coco)
     for k in range(len(images)):
-        source = open_source(
+        source = decode(
             coco.parent / "images" / str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
         )
         found = by_image[int(images.image_id[k])]

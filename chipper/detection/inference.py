@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
 from chipper.detection.focus import Window, focus_regions, focus_windows
 from chipper.detection.model import PROPOSALS, Detector
+from chipper.detection.picture import Picture, mirrored, opened
 from chipper.errors import OptionError
 from chipper.soft_nms import SNIPER_MERGE, SoftNmsOptions, soft_nms
 
@@ -69,7 +69,7 @@ class _Canvas:
 
 def detect_image(
     model: Detector,
-    image: npt.NDArray[np.uint8],
+    image: Picture,
     scales: Sequence[float],
     valid_ranges: Sequence[ValidRange],
     device: torch.device | str = "cpu",
@@ -132,7 +132,7 @@ def _joined(parts: list[ImageDetections]) -> ImageDetections:
 
 def propose_image(
     model: Detector,
-    image: npt.NDArray[np.uint8],
+    image: Picture,
     scales: Sequence[float],
     valid_ranges: Sequence[ValidRange] | None = None,
     device: torch.device | str = "cpu",
@@ -162,7 +162,7 @@ def propose_image(
 
 def detect_flipped_too(
     model: Detector,
-    image: npt.NDArray[np.uint8],
+    image: Picture,
     scales: Sequence[float],
     valid_ranges: Sequence[ValidRange],
     device: torch.device | str = "cpu",
@@ -172,11 +172,11 @@ def detect_flipped_too(
     """What `detect_image` finds in the image and in its mirror image, the latter mirrored back."""
     detect = partial(detect_image, device=device, score_floor=score_floor, focus=focus)
     straight = detect(model, image, scales, valid_ranges)
-    mirrored = detect(model, np.ascontiguousarray(image[:, ::-1]), scales, valid_ranges)
-    boxes = mirrored.boxes.copy()
-    boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
-    masks = None if mirrored.masks is None else mirrored.masks[:, :, ::-1]
-    return _joined([straight, replace(mirrored, boxes=boxes, masks=masks)])
+    other = detect(model, mirrored(image), scales, valid_ranges)
+    boxes = other.boxes.copy()
+    boxes[:, [0, 2]] = opened(image).width - boxes[:, [2, 0]]
+    masks = None if other.masks is None else other.masks[:, :, ::-1]
+    return _joined([straight, replace(other, boxes=boxes, masks=masks)])
 
 
 def merge_detections(found: ImageDetections, options: SoftNmsOptions = SNIPER_MERGE) -> ImageDetections:
@@ -194,25 +194,23 @@ class _Views:
     def __init__(
         self,
         model: Detector,
-        image: npt.NDArray[np.uint8],
+        image: Picture,
         scales: Sequence[float],
         valid_ranges: Sequence[ValidRange],
         device: torch.device | str,
         tile: int,
     ) -> None:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise OptionError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+        self._picture = opened(image)
         if not scales or len(scales) != len(valid_ranges):
             raise OptionError(
                 f"{len(scales)} scales and {len(valid_ranges)} valid ranges: give one range to each scale"
             )
         model.eval()
-        self._picture = Image.fromarray(image)
         self._scales, self._ranges, self._device, self._tile = scales, valid_ranges, device, tile
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height of a scale's canvas."""
-        width, height = self._picture.size
+        width, height = self._picture.width, self._picture.height
         return max(1, round(width * self._scales[index])), max(1, round(height * self._scales[index]))
 
     def whole(self, index: int) -> Window:
@@ -234,10 +232,7 @@ class _Views:
                     yield _Canvas(index, pixels, offset, back, valid_range, inner)
 
     def _pixels(self, box: tuple[float, float, float, float], size: tuple[int, int]) -> torch.Tensor:
-        picture = self._picture
-        if size != picture.size or box != (0, 0, *picture.size):
-            picture = picture.resize(size, Image.Resampling.BILINEAR, box=box)
-        return torch.from_numpy(np.array(picture)).to(self._device).permute(2, 0, 1)[None]
+        return torch.from_numpy(np.array(self._picture.cut(box, size))).to(self._device).permute(2, 0, 1)[None]
 
 
 def tiles(length: int, tile: int, largest: float) -> list[tuple[int, int]]:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from chipper.columns import Images
 from chipper.detection.checkpoint import load_detector
 from chipper.detection.devices import pick_device
-from chipper.detection.inference import detect_flipped_too, detect_image, merge_detections, propose_image
+from chipper.detection.inference import (
+    ImageDetections,
+    ImageProposals,
+    detect_flipped_too,
+    detect_image,
+    merge_detections,
+    propose_image,
+)
+from chipper.detection.picture import Picture
 from chipper.detection.training import read_config
 from chipper.errors import ImageError, OptionError
-from chipper.images import image_path, open_source
+from chipper.images import Source, image_path, open_source
 from chipper.masks import paste_mask
 from chipper.negatives import Proposals
+from chipper.options import PixelOptions
 from chipper.progress import Monitor
 from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
+
+T = TypeVar("T")
 
 PUBLISHED_RANGES = {
     ValidRange(120): ValidRange(75),
@@ -79,11 +89,13 @@ def predict(
     monitor: Monitor,
     flip: bool = False,
     focus: float | None = None,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
 ) -> list[dict[str, Any]]:
     """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales.
 
     With ``flip`` the mirror image is looked at as well; with ``focus`` finer scales only where it is worth it, see
     `detect_image`; how many pixels that were goes to ``monitor``. A model with masks adds them, as compressed RLE.
+    What ``pixels`` leave open is as the run was trained.
     """
     detect = detect_flipped_too if flip else detect_image
     where = pick_device(device)
@@ -91,16 +103,17 @@ def predict(
         model, checkpoint = load_detector(run_dir, where)
     category_ids = checkpoint.identity.class_ids
     ranges = [(r.low, r.high) for r in pyramid.valid_ranges]
+    pixels = pixels.over(PixelOptions.from_text(read_config(run_dir).pixels))
     results: list[dict[str, Any]] = []
     looked_at, pyramid_pixels = 0, 0.0
     with monitor.progress("detecting (images)", len(images)) as advance:
-        for image_id, pixels in _pixels(images, image_dir, monitor):
-            factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
-            found = merge_detections(detect(model, pixels, factors, ranges, where, score_floor, focus=focus))
+
+        def look(picture: Picture, factors: list[float]) -> ImageDetections:
+            return merge_detections(detect(model, picture, factors, ranges, where, score_floor, focus=focus))
+
+        for image_id, size, factors, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor):
             looked_at += found.pixels
-            pyramid_pixels += sum(pixels.shape[0] * pixels.shape[1] * factor**2 for factor in factors) * (
-                2 if flip else 1
-            )
+            pyramid_pixels += sum(size[0] * size[1] * factor**2 for factor in factors) * (2 if flip else 1)
             for k, (box, score, label) in enumerate(
                 zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
             ):
@@ -114,7 +127,6 @@ def predict(
                     }
                 )
                 if found.masks is not None:
-                    size = pixels.shape[1], pixels.shape[0]
                     results[-1]["segmentation"] = paste_mask(found.masks[k], found.boxes[k], size)
             advance(1)
     if focus is not None and pyramid_pixels:
@@ -125,17 +137,30 @@ def predict(
 
 
 def propose(
-    run_dir: Path, images: Images, image_dir: Path, pyramid: Pyramid, device: str, limit: int, monitor: Monitor
+    run_dir: Path,
+    images: Images,
+    image_dir: Path,
+    pyramid: Pyramid,
+    device: str,
+    limit: int,
+    monitor: Monitor,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
 ) -> Proposals:
-    """The RPN's best ``limit`` proposals of every image at every scale (SNIPER, section 3.2), in source px."""
+    """The RPN's best ``limit`` proposals of every image at every scale (SNIPER, section 3.2), in source px.
+
+    What ``pixels`` leave open is as the run was trained.
+    """
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, _ = load_detector(run_dir, where)
+    pixels = pixels.over(PixelOptions.from_text(read_config(run_dir).pixels))
     ids, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4))], [np.zeros(0)]
+
+    def look(picture: Picture, factors: list[float]) -> ImageProposals:
+        return propose_image(model, picture, factors, None, where, limit)
+
     with monitor.progress("proposing (images)", len(images)) as advance:
-        for image_id, pixels in _pixels(images, image_dir, monitor):
-            factors = [float(s.factors(pixels.shape[1], pixels.shape[0])) for s in pyramid.scales]
-            found = propose_image(model, pixels, factors, None, where, limit)
+        for image_id, _, _, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor):
             best = np.argsort(-found.scores, kind="stable")
             ids.append(np.full(best.size, image_id))
             boxes.append(found.boxes[best].astype(np.float64))
@@ -144,19 +169,29 @@ def propose(
     return Proposals(np.concatenate(ids), np.concatenate(boxes), np.concatenate(scores))
 
 
-def _pixels(images: Images, image_dir: Path, monitor: Monitor) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Image id and RGB pixels of every image that can be decoded; the others are warned of."""
+def _looked_at(
+    images: Images,
+    image_dir: Path,
+    pixels: PixelOptions,
+    pyramid: Pyramid,
+    look: Callable[[Picture, list[float]], T],
+    monitor: Monitor,
+) -> Iterator[tuple[int, tuple[int, int], list[float], T]]:
+    """Id, (width, height) and scale factors of every image that can be read, and what ``look`` finds in it; the others are
+    warned of.
+    """
     bad = 0
     for k in range(len(images)):
-        path = image_dir / str(images.file_name[k])
+        name, size = str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
+        factors = [float(scale.factors(*size)) for scale in pyramid.scales]
         try:
-            source = open_source(
-                image_path(image_dir, str(images.file_name[k])), (int(images.width[k]), int(images.height[k]))
-            )
+            with open_source(image_path(image_dir, name), size, pixels=pixels) as source:
+                picture = np.asarray(source.pixels) if isinstance(source, Source) else source
+                found = look(picture, factors)
         except ImageError as error:
             bad += 1
-            monitor.skip(f"{path}: {error}; left out")
+            monitor.skip(f"{image_dir / name}: {error}; left out")
             if bad == len(images):
                 raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
             continue
-        yield int(images.image_id[k]), np.asarray(source.pixels)
+        yield int(images.image_id[k]), size, factors, found

@@ -18,6 +18,7 @@ from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
 from chipper.files import write_json
 from chipper.options import PositiveOptions
+from chipper.pool import exported_pixels
 from chipper.workdir import Workdir
 
 CONFIG = "run.json"
@@ -31,6 +32,7 @@ class RunConfig(msgspec.Struct):
     dataset_id: str
     positive_options: dict[str, Any]
     training: dict[str, Any]  # the options of `chipper train`, but for those that another machine may answer otherwise
+    pixels: dict[str, str] = {}  # bands and stretch of the shards, which inference takes too
 
     @property
     def pyramid(self) -> PositiveOptions:
@@ -136,7 +138,9 @@ def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) ->
         **{name: value for name, value in asked.items() if name in own},
     )
     kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
-    config = RunConfig(__version__, dataset.id, dataset.options, {**kept, "epochs": train_options.epochs})
+    training = {**kept, "epochs": train_options.epochs}
+    pixels = exported_pixels(request.shards).as_text()
+    config = RunConfig(__version__, dataset.id, dataset.options, training, pixels)
     return _Prepared(train_options, model, loader, config)
 
 

@@ -233,3 +233,19 @@ def test_masks_through_the_whole_chain(folder: Path) -> None:
     assert "AP50" in done(folder, "evaluate val/coco.json masks.json --masks")
     (folder / "boxes.json").write_text(json.dumps([{k: v for k, v in d.items() if k != "segmentation"} for d in found]))
     assert "no masks" in chipper(folder, "evaluate val/coco.json boxes.json --masks").stderr
+
+
+def test_inference_takes_the_bands_and_the_stretch_of_training(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
+    draw_demo(tmp_path, DemoOptions(train_images=2, val_images=1))
+    done(tmp_path, "build-positives train/coco.json --scales 256,0.833,2 --chip-size 256 --jobs 1")
+    done(tmp_path, "export-shards --bands 3,2,1 --stretch 2-98 --jobs 1")
+    done(tmp_path, f"train --shards --max-steps 2 {TINY}")
+    run = json.loads((tmp_path / "chips" / "runs" / "detector" / "run.json").read_text())
+    assert run["pixels"] == {"bands": "3,2,1", "stretch": "2-98"}
+    found = []
+    for options in ("", " --bands 3,2,1 --stretch 2-98", " --bands 1,2,3"):
+        done(tmp_path, f"predict val/coco.json --single-scale --score-floor 0 --out found.json{options}")
+        found.append((tmp_path / "found.json").read_bytes())
+    assert found[0] == found[1]
+    assert found[0] != found[2]
