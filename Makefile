@@ -10,13 +10,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PILLOW_SIMD := pillow-simd==12.1.1.post0
 PILLOW := pillow==13.0.0
 
-.PHONY: help setup demo test lint types bench lock clean
+# Each test process gets one thread of OpenMP: two torch processes with all cores each would wait for one another.
+TEST_PROCESSES ?= auto
+
+.PHONY: help setup demo test lint types docs bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
 	@echo "make demo    run the whole chain on a drawn data set; the result is in chipper-demo/"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and mypy"
+	@echo "make docs    build the documentation into build/site, without any network"
 	@echo "make bench   run the benchmarks of docs/benchmarks.md"
 	@echo "make lock    resolve requirements.lock again from pyproject.toml"
 
@@ -45,7 +49,7 @@ demo: setup
 	$(BIN)/chipper demo
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile
 
 lint: setup types
 	$(BIN)/ruff check .
@@ -56,6 +60,9 @@ types: setup
 	@rm -rf build/types && mkdir -p build/types/chipper
 	@ln -s $(CURDIR)/chipper/* $(CURDIR)/cli $(CURDIR)/schemas build/types/chipper/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p chipper
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
+import shutil
+import tempfile
+import time
+from pathlib import Path
 
 from chipper import __version__
 from chipper.cli.command import command
-from chipper.cli.console import print_summary
+from chipper.cli.console import human_bytes, print_summary
+from chipper.cli.options import workdir_option
+from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 _PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "pycocotools", "webdataset", "torch", "torchvision")
+_EXTRAS = {"matplotlib": "report", "rasterio": "raster", "distributed": "cluster", "s3fs": "s3"}
+_PIECE, _PIECES = 1 << 20, 64  # bytes written to measure the disk
+_SLOW = 100e6  # bytes a second that two cores' chips come near
 _FORMATS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "TIFF"}
 _SIMD_PACKAGES = "gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev"
 
 
 @command()
-def doctor() -> None:
+@workdir_option
+def doctor(workdir: Workdir) -> None:
     """Show what chipper runs on, and what would make it faster.
 
     \b
@@ -46,6 +57,10 @@ def doctor() -> None:
         )
     )
     rows += [(name, _version(name) or "not installed") for name in _PACKAGES]
+    rows += [
+        (name, _version(name) or f"not installed; pip install 'chipper[{extra}]'") for name, extra in _EXTRAS.items()
+    ]
+    rows.append(("disk", _disk(workdir.path)))
     rows.append(("GPU", _gpu()))
     print_summary("chipper doctor", rows, {"found": dict(rows)})
 
@@ -68,6 +83,25 @@ def _image_library() -> str:
         f"Pillow {_version('pillow')}: works, but resizes several times slower than pillow-simd; "
         f"to have that: apt-get install {_SIMD_PACKAGES}, then make clean setup"
     )
+
+
+def _disk(workdir: Path) -> str:
+    """Free space where the workdir is or will be, and how fast it takes a file."""
+    folder = next(place for place in (workdir.absolute(), *workdir.absolute().parents) if place.is_dir())
+    free = human_bytes(shutil.disk_usage(folder).free)
+    piece = os.urandom(_PIECE)  # which no file system can make small
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            started = time.perf_counter()
+            for _ in range(_PIECES):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            speed = _PIECE * _PIECES / (time.perf_counter() - started)
+    except OSError as error:
+        return f"{folder}: {free} free, cannot be written ({error.strerror}); choose another --workdir"
+    slow = "; slower than two cores render chips: put --workdir or --shards on a faster one" if speed < _SLOW else ""
+    return f"{folder}: {free} free, writes {human_bytes(speed)} a second{slow}"
 
 
 def _gpu() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-import click
 import pytest
 
-from chipper.cli.main import COMMANDS, main
+from chipper.cli.__main__ import document as commands
 from chipper.schemas.__main__ import document
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +22,40 @@ def test_formats_page_is_made_from_the_schemas() -> None:
     assert (ROOT / "docs" / "formats.md").read_text() == document()
 
 
+def test_commands_page_is_made_from_the_commands() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text() == commands()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    # a network of its own, with nothing in it, where the system allows that
+    alone = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode == 0:
+        words = [*alone, *words]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_has_every_page_and_fetches_nothing(site: Path) -> None:
+    for page in PAGES[1:]:
+        html = (site / f"{page.stem}.html").read_text()
+        assert f"{page.stem}.html" in (site / "index.html").read_text()  # the navigation leads there
+        fetched = re.findall(r"""<(?:link|script|img|iframe)\b[^>]*?(?:href|src)=["']?(https?:[^"' >]+)""", html)
+        assert [url for url in fetched if not url.startswith("https://squidfunk")] == []
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?https?:|@import ['\"]?https?:", style.read_text())
+
+
+def test_the_site_can_be_searched(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text())
+    assert any("valid range" in entry["text"] for entry in index["docs"])
+
+
 def test_readme_has_the_four_lines() -> None:
     lines = [
         "chipper build-positives coco.json --scales 512,1.667,3",
@@ -27,18 +64,6 @@ def test_readme_has_the_four_lines() -> None:
         "chipper train --shards",
     ]
     assert "\n".join(f"    {line}" for line in lines) in (ROOT / "README.md").read_text()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_line_parses(page: Path) -> None:
-    """Command and options of each line that starts with chipper are known ones."""
-    for line in re.findall(r"^ {4}chipper (.+?)(?: +#.*)?$", page.read_text(), re.MULTILINE):
-        name, *words = line.split()
-        assert name in COMMANDS, line
-        context = click.Context(main, info_name="chipper")
-        command = main.get_command(context, name)
-        assert command is not None
-        command.make_context(name, words, parent=context)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,0 +1,54 @@
+"""chipper doctor: what chipper runs on, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chipper.cli import doctor
+from chipper.cli.main import main
+
+
+def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    content: dict[str, dict[str, str]] = json.loads(result.stdout)
+    return content["found"]
+
+
+def test_it_names_versions_cores_libraries_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = found(tmp_path, monkeypatch)
+    assert int(rows["cores"]) == len(os.sched_getaffinity(0))
+    assert rows["image library"].startswith(("pillow-simd ", "Pillow "))
+    for package in ("numpy", "numba", "pyarrow", "torch", "rasterio", "matplotlib"):
+        assert rows[package][0].isdigit() or rows[package].startswith("not installed")
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path))}: [\d.]+ [kMGT]?B free, writes [\d.]+ [kMG]?B a second.*", rows["disk"]
+    )
+    assert not any(tmp_path.iterdir())  # what it wrote to measure is gone
+
+
+def test_a_slow_disk_and_a_missing_package_have_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_SLOW", float("inf"))
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rasterio" else version(name))
+    rows = found(tmp_path, monkeypatch)
+    assert "faster one" in rows["disk"]
+    assert rows["rasterio"] == "not installed; pip install 'chipper[raster]'"
+
+
+def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", full)
+    assert (
+        "cannot be written (No space left on device); choose another --workdir" in found(tmp_path, monkeypatch)["disk"]
+    )
