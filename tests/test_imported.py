@@ -259,4 +259,4 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(tmp_path: Path) -> None:
     assert told[0] == told[1]
     assert len(told[0]) > 4
     assert ["clipped", "1", "boxes"] in [line[:3] for line in told[1]]
-    assert "nothing was written" in dry.stdout
+    assert "nothing written" in dry.stdout
