@@ -140,6 +140,7 @@ def positive_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 device_option = click.option("--device", default="auto", show_default=True, help='"cpu", "cuda", "cuda:1" or "auto".')
 run_option = click.option(
     "--run", "run_name", default=None, metavar="NAME", help="Training run under WORKDIR/runs; the newest by default."

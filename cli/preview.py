@@ -7,14 +7,25 @@ from pathlib import Path
 import click
 
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import image_dir_option, workdir_option
+from chipper.cli.options import dry_run_option, image_dir_option, shards_option, workdir_option
 from chipper.workdir import Workdir
 
 
 @click.command()
 @click.argument("image_ids", nargs=-1, type=int)
 @click.option(
-    "--count", type=click.IntRange(min=1), default=12, show_default=True, help="Images to draw when no ids are given."
+    "--count",
+    type=int,
+    default=None,
+    help="Images to draw when no ids are given, evenly spread.  [default: 12, or 20 with --sheet]",
+)
+@click.option("--sheet", is_flag=True, help="Many images on one picture, 20 on each.")
+@click.option("--scale", default=None, metavar="SCALE", help="Show one scale only, as --scales names it, like 1.667.")
+@click.option(
+    "--proposals",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Proposals to draw with the negatives; by default those they were mined from, where they are found.",
 )
 @click.option(
     "--out",
@@ -23,17 +34,37 @@ from chipper.workdir import Workdir
     help="Folder of the pictures.  [default: WORKDIR/preview]",
 )
 @image_dir_option
+@shards_option
 @workdir_option
-def preview(workdir: Workdir, image_ids: tuple[int, ...], count: int, out: Path | None, image_dir: Path | None) -> None:
+@dry_run_option
+def preview(
+    workdir: Workdir,
+    image_ids: tuple[int, ...],
+    count: int | None,
+    sheet: bool,
+    scale: str | None,
+    proposals: Path | None,
+    out: Path | None,
+    image_dir: Path | None,
+    dry_run: bool,
+) -> None:
     """Draw the chips on their images: one colour a scale, negatives orange.
 
-    Beside each image stand its chips with their labels: valid green, invalid red, ignored grey.
+    Beside each image stand its chips with their labels: valid green, invalid red and dashed, ignored grey and dotted.
 
     \b
     Example: chipper preview --count 12
+             chipper preview --sheet --count 60
     """
+    from chipper.preview import PreviewOptions, planned
     from chipper.preview import preview as draw
 
     folder = out or workdir.path / "preview"
-    written = draw(workdir, image_ids, count, folder, image_dir, ConsoleMonitor())
+    options = PreviewOptions(image_ids, count, scale, sheet, proposals)
+    if dry_run:
+        paths = planned(workdir, options, folder)
+        rows = [("pictures", f"{len(paths):,}"), ("the first", str(paths[0]) if paths else "none")]
+        print_summary(f"Would write pictures into {folder}", rows)
+        return
+    written = draw(workdir, options, folder, image_dir, ConsoleMonitor())
     print_summary(f"Pictures in {folder}", [("pictures", f"{len(written):,}")])
