@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from chipper.progress import Monitor
+from chipper.quantities import human_bytes, human_seconds
+
+__all__ = ["ConsoleMonitor", "human_bytes", "human_seconds", "print_summary"]
 
 _LOG_SECONDS = 5.0  # between two log lines of one progress, where there is no terminal
 
@@ -64,19 +67,3 @@ def print_summary(title: str, rows: list[tuple[str, str]]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     Console(highlight=False).print(table)
-
-
-def human_bytes(size: float) -> str:
-    """``size`` bytes in the unit a person would take."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def human_seconds(seconds: float) -> str:
-    """``seconds`` as a person would say it."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

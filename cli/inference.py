@@ -178,14 +178,30 @@ def predict(
     help="Draw precision over recall: a .png.",
 )
 @click.option("--masks", is_flag=True, help="Compare masks, not boxes.")
-def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path | None, masks: bool) -> None:
+@click.option(
+    "--run",
+    "run_name",
+    default=None,
+    metavar="NAME",
+    help="Keep the result in WORKDIR/runs/NAME/evaluation.json, for `chipper report`.",
+)
+@workdir_option
+def evaluate(
+    workdir: Workdir,
+    coco: Path,
+    detections: Path,
+    proposals: Path | None,
+    curves: Path | None,
+    masks: bool,
+    run_name: str | None,
+) -> None:
     """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
 
     \b
-    Example: chipper evaluate val.json detections.json
+    Example: chipper evaluate val.json detections.json --run detector
              chipper evaluate train.json --proposals rpn.pkl
     """
-    from chipper.evaluation import draw_curves, evaluate_proposals
+    from chipper.evaluation import draw_curves, evaluate_proposals, save_evaluation
     from chipper.evaluation import evaluate as evaluate_file
 
     if proposals is not None:
@@ -200,6 +216,9 @@ def evaluate(coco: Path, detections: Path, proposals: Path | None, curves: Path 
         (name, "  ".join(f"{what} {value:.4f}" for what, value in numbers.items()))
         for name, numbers in result.per_class.items()
     ]
+    if run_name is not None:
+        kept = save_evaluation(result, coco, detections, masks, workdir.runs / run_name)
+        rows.append(("kept in", str(kept)))
     print_summary(f"Evaluation of {detections}", rows)
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "inference",
     "evaluate": "inference",
     "preview": "preview",
+    "report": "report",
     "demo": "demo",
     "doctor": "doctor",
 }
