@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chipper.errors import AnnotationError, ChipperError, DependencyError, OptionError
-from chipper.files import atomic, read_bytes
+from chipper.errors import AnnotationError, CheckpointError, ChipperError, DependencyError, OptionError
+from chipper.files import atomic, read_bytes, write_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
@@ -35,6 +35,7 @@ class _Detection(msgspec.Struct):
     segmentation: dict[str, Any] | None = None  # RLE of the image's size
 
 
+EVALUATION = "evaluation.json"  # in the folder of a training run
 MOST_NAMED = 12  # classes in a picture's legend
 Curve = npt.NDArray[np.float64]  # (101,)
 AR_LIMITS = (100, 300, 1000)  # proposals an image
@@ -48,6 +49,44 @@ class Evaluation:
     per_class: dict[str, dict[str, float]]  # by category name: AP, AP50, AP75, AR100
     curves: dict[str, Curve] = field(compare=False)  # precision by category name, at IoU 0.5
     recall: Curve = field(compare=False)  # where it is taken
+
+
+class SavedEvaluation(msgspec.Struct):
+    """evaluation.json: an `Evaluation`, and of which files it is."""
+
+    coco: str  # file name
+    detections: str  # file name
+    masks: bool
+    numbers: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    curves: dict[str, list[float]]
+    recall: list[float]
+
+
+def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks: bool, run_dir: Path) -> Path:
+    """Keep an evaluation in the folder of the run that made the detections, where `chipper report` finds it.
+
+    Raises:
+        CheckpointError: no run lies there.
+        StorageError: it cannot be written.
+    """
+    if not run_dir.is_dir():
+        raise CheckpointError(f"{run_dir} does not exist: no training run lies there; train first, or give --run")
+    curves = {name: curve.tolist() for name, curve in evaluation.curves.items()}
+    path = run_dir / EVALUATION
+    write_json(
+        path,
+        SavedEvaluation(
+            coco.name,
+            detections.name,
+            masks,
+            evaluation.numbers,
+            evaluation.per_class,
+            curves,
+            evaluation.recall.tolist(),
+        ),
+    )
+    return path
 
 
 def evaluate(coco_path: Path, detections: Path, masks: bool = False) -> Evaluation:

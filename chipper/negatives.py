@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipper.columns import FIRST_NEGATIVE, NEGATIVE, Chips, Columns, Floats, Images, Ints, concatenate, offsets_of
+from chipper.columns import (
+    FIRST_NEGATIVE,
+    NEGATIVE,
+    Bools,
+    Chips,
+    Columns,
+    Floats,
+    Images,
+    Ints,
+    concatenate,
+    offsets_of,
+)
 from chipper.cover import cover
 from chipper.nms_kernels import suppress
 from chipper.options import NegativeOptions, PositiveOptions
@@ -62,22 +73,14 @@ def mine_negatives(
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     offsets = offsets_of(images.image_id, proposals.image_id)
-    image = np.repeat(np.arange(len(images)), np.diff(offsets))
-    sides = proposals.box[:, 2:] - proposals.box[:, :2]
-    size = np.sqrt(sides.prod(axis=1))
     pieces = []
     for variant in range(options.variants):
-        for s, valid_range in enumerate(options.valid_ranges):
-            rows = np.flatnonzero(size >= valid_range.low if s == 0 else size < valid_range.high)
-            boxes = pyramid.boxes(s, image[rows], proposals.box[rows])
-            chips = positives[(positives.variant == variant) & (positives.scale_index == s)]
-            corner = np.stack([chips.x, chips.y], axis=1).astype(np.float64)
-            windows = np.concatenate([corner, corner + options.chip_size], axis=1)
-            bounds = offsets_of(images.image_id, chips.image_id)
-            free = ~held(bounds, windows, np.searchsorted(rows, offsets), boxes)
+        chips = positives[positives.variant == variant]
+        for s in range(len(options.scales)):
+            rows, boxes = _free(images, proposals, pyramid, chips, options, s)
             found = cover(
-                np.searchsorted(rows[free], offsets),
-                boxes[free],
+                np.searchsorted(rows, offsets),
+                boxes,
                 pyramid.width[s],
                 pyramid.height[s],
                 hashed(options.seed, variant, images.image_id, s + _NEGATIVE_TIES),
@@ -87,3 +90,43 @@ def mine_negatives(
             )
             pieces.append(chips_at(found, images, pyramid, s, NEGATIVE, variant, options.chip_size))
     return number_chips(concatenate(pieces), first=FIRST_NEGATIVE)
+
+
+def chosen_for(
+    images: Images, proposals: Proposals, positives: Chips, negatives: Chips, options: PositiveOptions
+) -> Bools:
+    """(n,) the proposals that ``negatives``, the negative chips of one variant, were chosen for.
+
+    Arguments are those of `mine_negatives`; ``positives`` are the positive chips of the same variant.
+    """
+    pyramid = Pyramid.of(options.scales, images.width, images.height)
+    offsets = offsets_of(images.image_id, proposals.image_id)
+    chosen = np.zeros(len(proposals), np.bool_)
+    for s in range(len(options.scales)):
+        rows, boxes = _free(images, proposals, pyramid, positives, options, s)
+        bounds, windows = _windows(images, negatives, s, options.chip_size)
+        chosen[rows] |= held(bounds, windows, np.searchsorted(rows, offsets), boxes)
+    return chosen
+
+
+def _free(
+    images: Images, proposals: Proposals, pyramid: Pyramid, positives: Chips, options: PositiveOptions, s: int
+) -> tuple[Ints, Floats]:
+    """The proposals of a scale that no positive chip holds whole: their rows, and (n, 4) boxes on its canvases."""
+    offsets = offsets_of(images.image_id, proposals.image_id)
+    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    sides = proposals.box[:, 2:] - proposals.box[:, :2]
+    size = np.sqrt(sides.prod(axis=1))
+    valid_range = options.valid_ranges[s]
+    rows = np.flatnonzero(size >= valid_range.low if s == 0 else size < valid_range.high)
+    boxes = pyramid.boxes(s, image[rows], proposals.box[rows])
+    bounds, windows = _windows(images, positives, s, options.chip_size)
+    free = ~held(bounds, windows, np.searchsorted(rows, offsets), boxes)
+    return rows[free], boxes[free]
+
+
+def _windows(images: Images, chips: Chips, s: int, chip_size: int) -> tuple[Ints, Floats]:
+    """The windows of a scale: (images + 1,) bounds of each image's, and (n, 4) canvas px."""
+    some = chips[chips.scale_index == s]
+    corner = np.stack([some.x, some.y], axis=1).astype(np.float64)
+    return offsets_of(images.image_id, some.image_id), np.concatenate([corner, corner + chip_size], axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from chipper import candidates
 from chipper.assignment import Assignment
-from chipper.columns import Annotations, Floats, Images, Ints, offsets_of
+from chipper.columns import Annotations, Chips, Floats, Images, Ints, offsets_of
 from chipper.labels import label_chips
 from chipper.options import PositiveOptions
 from chipper.positives import mine_positives
@@ -62,6 +62,7 @@ class Plan:
     large_enough: int  # boxes with a sqrt(w * h) of `SMALL` chip px or more in some chip that is for them
     windows: Ints  # (S, O) of a window slid over every canvas
     windows_cover: Ints  # (S, O) boxes of ``covered_at`` whole in one of them
+    canvas_pixels: Ints  # (S,) of every canvas, which training on the whole pyramid would look at
 
     def __add__(self, other: Plan) -> Plan:
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
@@ -115,6 +116,7 @@ class Plan:
             "most_chips_of_an_image": self.most_chips,
             "pixels_against_whole_images": chips * pixels,
             "pixels_against_whole_images_with_negatives": (chips + negatives_per_image * self.images) * pixels,
+            "pyramid_pixels": int(self.canvas_pixels.sum()),
             "sliding_windows": int(self.windows[:, usual].sum()),
             "sliding_windows_same_coverage": sum(windows for _, windows in same),
             "labels": self.labels,
@@ -143,7 +145,19 @@ def plan_chips(images: Images, annotations: Annotations, options: PositiveOption
     """Plan the positive chips of the first variant."""
     one = PositiveOptions.from_text({**options.as_text(), "variants": 1})
     positives = mine_positives(images, annotations, one)
-    chips, assignment = positives.chips, positives.assignments[0]
+    labels = label_chips(positives.chips, images, annotations, one, positives.assignments)
+    return plan_of_chips(images, annotations, one, positives.chips, positives.assignments[0], len(labels))
+
+
+def plan_of_chips(
+    images: Images,
+    annotations: Annotations,
+    options: PositiveOptions,
+    chips: Chips,
+    assignment: Assignment,
+    labels: int,
+) -> Plan:
+    """The plan of ``chips``, the positives of one variant, which ``assignment`` was made for and which show ``labels``."""
     scales = len(options.scales)
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     content = chips.content_width * chips.content_height
@@ -164,7 +178,7 @@ def plan_chips(images: Images, annotations: Annotations, options: PositiveOption
         moved=int(assignment.moved.any(axis=0).sum()),
         in_no_range=int((assignment.without_range & boxes).sum()),
         unholdable=int(assignment.uncoverable.sum()),
-        labels=len(label_chips(chips, images, annotations, one, positives.assignments)),
+        labels=labels,
         chips=np.bincount(chips.scale_index, minlength=scales),
         most_chips=int(of_image.max(initial=0)),
         images_with_chips=np.array([np.unique(chips.image_id[chips.scale_index == s]).size for s in range(scales)]),
@@ -175,6 +189,7 @@ def plan_chips(images: Images, annotations: Annotations, options: PositiveOption
         large_enough=int((largest >= SMALL).sum()),
         windows=windows,
         windows_cover=windows_cover,
+        canvas_pixels=(pyramid.width * pyramid.height).sum(axis=1),
     )
 
 

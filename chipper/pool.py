@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,11 +24,12 @@ from chipper.schemas.table import check_version
 from chipper.shards import index_path, read_receipt, tar_path
 from chipper.workdir import DATASET
 
+_INDICES = 64  # that a finder remembers
 RERUN = "run `chipper export-shards` again"
 
 
 class Pool:
-    """The samples of a folder of shards, local or at a URL.
+    """The samples of a folder of shards, local or at a URL: of all of them, or of the ``shards`` named.
 
     Opening checks that every shard is whole, so that a missing one is named before training starts, not after an hour.
     Safe to use after a fork: each process opens its own files.
@@ -34,12 +38,13 @@ class Pool:
         ShardError: the folder holds no finished export, or a shard is missing, cut or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shards: Sequence[str] | None = None) -> None:
         self.folder = folder
         self.set = read_shard_set(folder)
+        self.names = self.set.shards if shards is None else list(shards)
         empty = SHARD_INDEX.arrow_schema("").append(pa.field("shard", pa.int64())).empty_table()
         indices = [empty]
-        for number, name in enumerate(self.set.shards):
+        for number, name in enumerate(self.names):
             if read_receipt(folder, name) is None:
                 raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
             try:
@@ -95,7 +100,7 @@ class Pool:
         jpeg = data[: int(self._image[1][row])]
         record = data[int(self._record[0][row]) - start :]
         if len(data) != end - start or zlib.crc32(record, zlib.crc32(jpeg)) != self._crc[row]:
-            name = tar_path(self.folder, self.set.shards[int(self._shard[row])])
+            name = tar_path(self.folder, self.names[int(self._shard[row])])
             raise ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
         return jpeg, record
 
@@ -104,7 +109,7 @@ class Pool:
             return os.pread(self._file(shard), end - start, start)
         if self._here[0] != os.getpid():  # connections do not survive a fork
             self._here = os.getpid(), fresh(self.folder)
-        path = tar_path(self._here[1], self.set.shards[shard])
+        path = tar_path(self._here[1], self.names[shard])
         try:
             return read_range(path, start, end)
         except Exception as error:  # each file system has its own kinds
@@ -113,7 +118,7 @@ class Pool:
     def _file(self, shard: int) -> int:
         key = os.getpid(), shard  # a descriptor that a forked child shares would be closed under it
         if key not in self._files:
-            path = tar_path(self.folder, self.set.shards[shard])
+            path = tar_path(self.folder, self.names[shard])
             try:
                 self._files[key] = os.open(path, os.O_RDONLY)
             except OSError as error:
@@ -130,6 +135,47 @@ def exported_pixels(folder: Path) -> PixelOptions:
     if not (folder / DATASET).exists():
         return PixelOptions()
     return PixelOptions.from_text(read_shard_set(folder).render)
+
+
+class ShardFinder:
+    """Says which shards hold some chips, without reading every index: those of a kind and variant rise in chip id.
+
+    Raises:
+        ShardError: the folder holds no finished export, or an index that is looked at is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.set = folder, read_shard_set(folder)
+        self._stems: dict[str, list[str]] = {}
+        for name in self.set.shards:
+            self._stems.setdefault(name.rsplit("-", 3)[0], []).append(name)
+        self._ids: dict[str, npt.NDArray[np.int64]] = {}
+
+    def names(self, chip_ids: npt.NDArray[np.int64]) -> list[str]:
+        """The shards that hold any of the chips, by name."""
+        found = set()
+        for names in self._stems.values():
+            places = range(len(names))
+            for chip_id in chip_ids.tolist():
+                place = bisect.bisect_right(places, chip_id, key=lambda k: self._first(names, k)) - 1
+                if place >= 0 and chip_id in self._chip_ids(names[place]):
+                    found.add(names[place])
+        return sorted(found)
+
+    def _first(self, names: list[str], place: int) -> float:
+        """The first chip id from a shard on; one whose images were all lost has none."""
+        return next((int(ids[0]) for name in names[place:] if (ids := self._chip_ids(name)).size), math.inf)
+
+    def _chip_ids(self, name: str) -> npt.NDArray[np.int64]:
+        if name not in self._ids:
+            if len(self._ids) >= _INDICES:
+                self._ids.pop(next(iter(self._ids)))
+            try:
+                table = read_table(index_path(self.folder, name), SHARD_INDEX, None, RERUN, ["chip_id"])
+            except WorkdirError as error:
+                raise ShardError(str(error)) from None
+            self._ids[name] = np.sort(table["chip_id"].to_numpy())
+        return self._ids[name]
 
 
 def read_shard_set(folder: Path) -> ShardSet:

@@ -100,6 +100,19 @@ class ValidRange:
         values = np.asarray(sizes)
         return np.asarray((values >= self.low) & (values < self.high))
 
+    @property
+    def words(self) -> str:
+        """As a legend says it."""
+        if self.low and self.high < math.inf:
+            return f"{self.low:g} to {self.high:g} px"
+        return (
+            f"{self.low:g} px and more"
+            if self.low
+            else "all sizes"
+            if math.isinf(self.high)
+            else f"under {self.high:g} px"
+        )
+
     def __str__(self) -> str:
         return f"{_number(self.low) if self.low else ''}:{'' if math.isinf(self.high) else _number(self.high)}"
 

@@ -168,6 +168,15 @@ class Workdir:
         """Annotations of one part."""
         return self._read(Annotations, ANNOTATIONS, "part", part, dataset.id)
 
+    def boxes(self, dataset: Dataset, part: int) -> Annotations:
+        """Annotations of one part without masks and keypoints, which can be most of it."""
+        outlines = [column.name for column in ANNOTATIONS.columns if column.nullable]
+        wanted = [column.name for column in ANNOTATIONS.columns if not column.nullable]
+        table = self._table(ANNOTATIONS, "part", part, dataset.id, wanted)
+        for name in outlines:
+            table = table.append_column(name, pa.nulls(len(table), pa.binary()))
+        return Annotations.from_arrow(table)
+
     def chips(self, dataset: Dataset, part: int, kind: str) -> Chips:
         """Chips of one kind and part."""
         return self._read(Chips, CHIPS, kind, part, self._id(dataset, kind))
@@ -207,6 +216,11 @@ class Workdir:
         # a run of mine-negatives that was stopped may have left its epochs beside an older dataset.json
         cure = REMINE if dataset.negatives else f"{REMINE}, or {REBUILD.removeprefix('run ')}"
         return read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, cure)["chip_id"].to_numpy()
+
+    def epoch_size(self, dataset: Dataset, epoch: int) -> int:
+        """How many chips an epoch lists; its list is not read."""
+        table = read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, REMINE, columns=[])
+        return int(table.num_rows)
 
     def _id(self, dataset: Dataset, kind: str) -> str:
         if kind == POSITIVE:

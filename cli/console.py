@@ -13,6 +13,9 @@ from rich.table import Table
 
 from chipper.cli.session import Session
 from chipper.progress import Monitor
+from chipper.quantities import human_bytes, human_seconds
+
+__all__ = ["ConsoleMonitor", "human_bytes", "human_seconds", "print_summary"]
 
 _LOG_SECONDS = 5.0  # between two log lines of one progress, where there is no terminal
 
@@ -119,19 +122,3 @@ def _time_by_stage(session: Session) -> str:
     total = session.seconds()
     stages = [f"{what} {human_seconds(s)}" for what, s in session.stages.items() if s >= 0.05 and s >= total / 100]
     return human_seconds(total) + (f" ({', '.join(stages)})" if stages else "")
-
-
-def human_bytes(size: float) -> str:
-    """``size`` bytes in the unit a person would take."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def human_seconds(seconds: float) -> str:
-    """``seconds`` as a person would say it."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

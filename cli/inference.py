@@ -198,17 +198,32 @@ def predict(
     help="Draw precision over recall: a .png.",
 )
 @click.option("--masks", is_flag=True, help="Compare masks, not boxes.")
+@click.option(
+    "--run",
+    "run_name",
+    default=None,
+    metavar="NAME",
+    help="Keep the result in WORKDIR/runs/NAME/evaluation.json, for `chipper report`.",
+)
+@workdir_option
 @dry_run_option
 def evaluate(
-    coco: Path, detections: Path, proposals: Path | None, curves: Path | None, masks: bool, dry_run: bool
+    workdir: Workdir,
+    coco: Path,
+    detections: Path,
+    proposals: Path | None,
+    curves: Path | None,
+    masks: bool,
+    run_name: str | None,
+    dry_run: bool,
 ) -> None:
     """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
 
     \b
-    Example: chipper evaluate val.json detections.json
+    Example: chipper evaluate val.json detections.json --run detector
              chipper evaluate coco.json --proposals rpn.pkl
     """
-    from chipper.evaluation import draw_curves, evaluate_proposals
+    from chipper.evaluation import draw_curves, evaluate_proposals, save_evaluation
     from chipper.evaluation import evaluate as evaluate_file
 
     if proposals is not None:
@@ -226,6 +241,9 @@ def evaluate(
         for name, numbers in result.per_class.items()
     ]
     data = {"numbers": result.numbers, "per_class": result.per_class}
+    if run_name is not None and not dry_run:
+        kept = save_evaluation(result, coco, detections, masks, workdir.runs / run_name)
+        rows.append(("kept in", str(kept)))
     print_summary(f"Evaluation of {detections}", rows, data)
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "predict": "inference",
     "evaluate": "inference",
     "preview": "preview",
+    "report": "report",
     "demo": "demo",
     "completion": "completion",
     "doctor": "doctor",

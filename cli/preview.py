@@ -8,7 +8,7 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import image_dir_option, pixel_options, workdir_option
+from chipper.cli.options import dry_run_option, image_dir_option, pixel_options, shards_option, workdir_option
 from chipper.options import PixelOptions
 from chipper.workdir import Workdir
 
@@ -16,7 +16,18 @@ from chipper.workdir import Workdir
 @command()
 @click.argument("image_ids", nargs=-1, type=int)
 @click.option(
-    "--count", type=click.IntRange(min=1), default=12, show_default=True, help="Images to draw when no ids are given."
+    "--count",
+    type=int,
+    default=None,
+    help="Images to draw when no ids are given, evenly spread.  [default: 12, or 20 with --sheet]",
+)
+@click.option("--sheet", is_flag=True, help="Many images on one picture, 20 on each.")
+@click.option("--scale", default=None, metavar="SCALE", help="Show one scale only, as --scales names it, like 1.667.")
+@click.option(
+    "--proposals",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Proposals to draw with the negatives; by default those they were mined from, where they are found.",
 )
 @click.option(
     "--out",
@@ -26,25 +37,40 @@ from chipper.workdir import Workdir
 )
 @pixel_options
 @image_dir_option
+@shards_option
 @workdir_option
+@dry_run_option
 def preview(
     workdir: Workdir,
     image_ids: tuple[int, ...],
-    count: int,
+    count: int | None,
+    sheet: bool,
+    scale: str | None,
+    proposals: Path | None,
     out: Path | None,
     image_dir: Path | None,
     pixels: PixelOptions,
+    dry_run: bool,
 ) -> None:
     """Draw the chips on their images: one colour a scale, negatives orange.
 
-    Beside each image stand its chips with their labels: valid green, invalid red, ignored grey.
+    Beside each image stand its chips with their labels: valid green, invalid red and dashed, ignored grey and dotted.
 
     \b
     Example: chipper preview --count 12
+             chipper preview --sheet --count 60
     """
+    from chipper.preview import PreviewOptions, planned
     from chipper.preview import preview as draw
 
     folder = out or workdir.path / "preview"
-    written = draw(workdir, image_ids, count, folder, image_dir, ConsoleMonitor(), pixels)
+    options = PreviewOptions(image_ids, count, scale, sheet, proposals, pixels)
+    if dry_run:
+        paths = planned(workdir, options, folder)
+        rows = [("pictures", f"{len(paths):,}"), ("the first", str(paths[0]) if paths else "none")]
+        title = f"Pictures in {folder} (dry run: nothing written)"
+        print_summary(title, rows, {"pictures": [str(path) for path in paths]})
+        return
+    written = draw(workdir, options, folder, image_dir, ConsoleMonitor())
     rows = [("pictures", f"{len(written):,}")]
     print_summary(f"Pictures in {folder}", rows, {"pictures": [str(path) for path in written]})

@@ -44,6 +44,8 @@ LAYERS = [
         "chipper.lock",
         "chipper.safe_pickle",
         "chipper.masks",
+        "chipper.quantities",
+        "chipper.palette",
     ],
     ["chipper.raster_file", "chipper.raster"],
     [
@@ -66,7 +68,18 @@ LAYERS = [
     ["chipper.import_items", "chipper.import_files", "chipper.imported", "chipper.yolo_sets"],
     ["chipper.import_voc", "chipper.import_yolo", "chipper.import_visdrone", "chipper.import_dota"],
     ["chipper.chip_sets", "chipper.epoch_shards", "chipper.selective_search"],
-    ["chipper.drawing", "chipper.preview", "chipper.evaluation"],
+    ["chipper.drawing", "chipper.figure", "chipper.preview", "chipper.evaluation"],
+    [
+        "chipper.report.tally",
+        "chipper.report.runs",
+        "chipper.report.shards",
+        "chipper.report.html",
+        "chipper.report.svg",
+    ],
+    ["chipper.report.gather", "chipper.report.charts", "chipper.report.style"],
+    ["chipper.report.words"],
+    ["chipper.report.boxes", "chipper.report.chips", "chipper.report.results", "chipper.report.training"],
+    ["chipper.report.findings", "chipper.report.page", "chipper.report"],
     ["chipper.detection"],
     ["chipper.cli"],
 ]

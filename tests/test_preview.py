@@ -1,8 +1,9 @@
-"""chipper.preview: a picture for each image that can be opened, whatever its size."""
+"""chipper.preview: a picture for each image that can be opened, whatever its size, before an export and after."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chipper.columns import POSITIVE
-from chipper.drawing import IGNORED, SCALE_COLOURS, VALID, beside, draw_detections, draw_image, draw_sample
-from chipper.errors import OptionError, ShardError, WorkdirError
-from chipper.images import Source
-from chipper.preview import preview
+from chipper import preview as module
+from chipper.columns import NEGATIVE, POSITIVE
+from chipper.errors import OptionError, ProposalError, ShardError, WorkdirError
+from chipper.figure import Shown
+from chipper.preview import PreviewOptions, planned, preview
 from chipper.progress import Monitor
 from chipper.shards import tar_path
 from chipper.workdir import Workdir
 
 
 class Listener(Monitor):
-    """Keeps the warnings."""
+    """Keeps what is said."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 @pytest.fixture
@@ -35,12 +40,32 @@ def workdir(own_drawn: Any, build: Callable[..., Workdir]) -> Workdir:
     return build(own_drawn.coco, own_drawn.folder / "chips")
 
 
-def has_colour(picture: Image.Image, colour: tuple[int, int, int], tolerance: int = 40) -> bool:
-    return bool((np.abs(np.asarray(picture).astype(int) - colour).max(axis=2) < tolerance).any())
+@pytest.fixture
+def mined(workdir: Workdir, own_drawn: Any, mine: Any) -> Workdir:
+    mine(workdir, own_drawn.proposals, min_proposals_finest=5, min_proposals=5)
+    return workdir
 
 
-def test_before_an_export_the_images_alone(workdir: Workdir, tmp_path: Path, own_drawn: Any) -> None:
-    written = preview(workdir, (), 100, tmp_path / "out", None, Monitor())
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Shown, list[Any]]]:
+    """What was drawn: the image's columns and its sample chips."""
+    drawn: list[tuple[Shown, list[Any]]] = []
+    figure = module.figure
+
+    def keep(shown: Shown, samples: list[Any]) -> Image.Image:
+        drawn.append((shown, samples))
+        return figure(shown, samples)
+
+    monkeypatch.setattr(module, "figure", keep)
+    return drawn
+
+
+def draw(workdir: Workdir, out: Path, monitor: Monitor | None = None, **options: Any) -> list[Path]:
+    return preview(workdir, PreviewOptions(**options), out, None, monitor or Monitor())
+
+
+def test_a_picture_of_each_image(workdir: Workdir, tmp_path: Path, own_drawn: Any) -> None:
+    written = draw(workdir, tmp_path / "out", count=100)
     assert sorted(path.name for path in written) == sorted(f"{i['id']:012d}.jpg" for i in own_drawn.content["images"])
     for path in written:
         with Image.open(path) as picture:
@@ -48,30 +73,141 @@ def test_before_an_export_the_images_alone(workdir: Workdir, tmp_path: Path, own
     assert not [path for path in (tmp_path / "out").iterdir() if path not in written]
 
 
-def test_after_an_export_the_chips_stand_beside(
-    workdir: Workdir, tmp_path: Path, own_drawn: Any, export: Any, mine: Any
+def test_chips_are_the_same_with_shards_and_without(
+    mined: Workdir, tmp_path: Path, export: Any, figures: list[Any]
 ) -> None:
-    image_id, size = own_drawn.content["images"][0]["id"], (640, 480)
-    (alone,) = preview(workdir, (image_id,), 1, tmp_path / "alone", None, Monitor())
-    mine(workdir, own_drawn.proposals, min_proposals_finest=5, min_proposals=5)
-    export(workdir)
-    (path,) = preview(workdir, (image_id,), 1, tmp_path / "out", None, Monitor())
-    with Image.open(alone) as before, Image.open(path) as picture:
-        assert before.size == size
-        assert picture.width > size[0]
-        right = picture.convert("RGB").crop((size[0], 0, *picture.size))
-    assert has_colour(right, VALID) or has_colour(right, (235, 60, 60))
+    """Cut from the image, or read from the shards: the same windows and labels, and pixels but for JPEG's loss."""
+    draw(mined, tmp_path / "before", count=8)
+    before = figures[:]
+    figures.clear()
+    export(mined, chips_per_shard=3)
+    draw(mined, tmp_path / "after", count=8)
+    assert len(figures) == len(before) == 8
+    number = 0
+    for (_, cut), (_, read) in zip(before, figures):
+        assert len(cut) == len(read)
+        for (pixels, record), (other, same) in zip(cut, read):
+            del same["file_name"], record["file_name"]
+            for label in same["annotations"]:
+                for name in ("segmentation", "keypoints", "num_keypoints"):
+                    label.pop(name, None)
+            assert record["chip"] == same["chip"]
+            assert [label["bbox"] for label in record["annotations"]] == [
+                label["bbox"] for label in same["annotations"]
+            ]
+            assert pixels.size == other.size == (512, 512)
+            assert np.abs(np.asarray(pixels).astype(int) - np.asarray(other)).mean() < 4
+            number += 1
+    assert number > 20
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, 1), (3, 3), (8, 8), (99, 8)])
-def test_count(workdir: Workdir, tmp_path: Path, count: int, expected: int) -> None:
-    assert len(preview(workdir, (), count, tmp_path / "out", None, Monitor())) == expected
+def test_boxes_have_the_state_of_their_labels(workdir: Workdir, tmp_path: Path, figures: list[Any]) -> None:
+    draw(workdir, tmp_path / "out", count=8)
+    dataset = workdir.dataset()
+    labels, annotations = workdir.labels(dataset, 0, POSITIVE), workdir.annotations(dataset, 0)
+    valid = set(labels.annotation_id[labels.valid].tolist())
+    for shown, _ in figures:
+        mine = annotations[annotations.image_id == shown.image_id]
+        assert shown.valid.tolist() == [k in valid for k in mine.annotation_id.tolist()]
+        assert shown.ignore[mine.iscrowd].all()
+        assert not (shown.ignore & shown.valid).any()
+        np.testing.assert_array_equal(shown.box, mine.box)
+
+
+def test_one_scale_alone(mined: Workdir, tmp_path: Path, figures: list[Any]) -> None:
+    draw(mined, tmp_path / "out", count=8, scale="1.667")
+    assert figures
+    for shown, samples in figures:
+        assert shown.only == 1
+        assert set(shown.positives.scale_index.tolist()) | set(shown.negatives.scale_index.tolist()) <= {1}
+        assert {record["chip"]["scale_index"] for _, record in samples} <= {1}
+    with pytest.raises(OptionError, match=r"--scale is 2; the scales of the workdir are 512, 1\.667, 3"):
+        draw(mined, tmp_path / "out", scale="2")
+
+
+# --- proposals ---
+
+
+def test_dots_are_the_proposals_of_the_negatives(mined: Workdir, tmp_path: Path, figures: list[Any]) -> None:
+    """As many as the chips were chosen for, each in a negative chip. The file is found beside the workdir."""
+    listener = Listener()
+    total = 0
+    for scale in ("512", "1.667", "3"):
+        figures.clear()
+        draw(mined, tmp_path / "out", listener, count=8, scale=scale)
+        for shown, _ in figures:
+            assert len(shown.dots) == shown.negatives.proposals.sum()
+            boxes = shown.negatives.source_box
+            for x, y in shown.dots:
+                assert ((boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])).any()
+            total += len(shown.dots)
+    assert listener.notes == listener.warnings == []
+    assert total == mined.chips(mined.dataset(), 0, NEGATIVE).proposals.sum() > 50
+
+
+def test_proposals_that_are_gone_or_changed(mined: Workdir, tmp_path: Path, own_drawn: Any, figures: list[Any]) -> None:
+    given = own_drawn.proposals.rename(tmp_path / "elsewhere.pkl")
+    listener = Listener()
+    draw(mined, tmp_path / "out", listener, count=1)
+    assert listener.notes == ["rpn.pkl was not found, so no proposals are drawn; give them with --proposals rpn.pkl"]
+    assert figures[-1][0].dots is None
+    listener = Listener()
+    draw(mined, tmp_path / "out", listener, count=1, proposals=given)
+    assert len(figures[-1][0].dots) > 0
+    assert listener.notes == listener.warnings == []
+
+    import pickle
+
+    arrays = pickle.loads(given.read_bytes())
+    own_drawn.proposals.write_bytes(pickle.dumps([array[::2] for array in arrays]))
+    listener = Listener()
+    draw(mined, tmp_path / "out", listener, count=1)
+    assert "was changed since the negatives were mined" in listener.notes[0]
+    assert figures[-1][0].dots is None
+    listener = Listener()
+    draw(mined, tmp_path / "out", listener, count=1, proposals=own_drawn.proposals)
+    assert "is not the file that the negatives were mined from" in listener.warnings[0]
+    assert figures[-1][0].dots is not None
+    with pytest.raises(ProposalError, match="does not exist"):
+        draw(mined, tmp_path / "out", count=1, proposals=tmp_path / "none.pkl")
+
+
+# --- which images ---
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (3, 3), (8, 8), (99, 8), (None, 8)])
+def test_count(workdir: Workdir, tmp_path: Path, count: int | None, expected: int) -> None:
+    assert len(draw(workdir, tmp_path / "out", count=count)) == expected
 
 
 def test_unknown_image(workdir: Workdir, tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(OptionError, match=r"image 31337 is not in .*; its ids begin with") as caught:
-        preview(workdir, (31337, 1000), 1, tmp_path / "out", None, Monitor())
+    with pytest.raises(OptionError, match=r"image 1001 is not in .*; its ids begin with") as caught:
+        draw(workdir, tmp_path / "out", image_ids=(31337, 1000, 1001))
     is_one_line(caught.value)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OptionError, match="--count is 0"):
+        PreviewOptions(count=0)
+
+
+def test_parts_are_read_one_after_the_other(
+    own_drawn: Any, build: Callable[..., Workdir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a workdir in many parts, those of the images asked for."""
+    for name in ("chipper.build", "chipper.preview"):
+        monkeypatch.setattr(f"{name}.PART_IMAGES", 3)
+    workdir = build(own_drawn.coco, tmp_path / "chips", image_dir=own_drawn.images)
+    assert workdir.dataset().parts == 3
+    ids = [image["id"] for image in own_drawn.content["images"]]
+    wanted = (ids[7], ids[1], ids[3])
+    read: list[int] = []
+    labels = Workdir.labels
+    monkeypatch.setattr(Workdir, "labels", lambda self, d, part, kind: read.append(part) or labels(self, d, part, kind))
+    written = draw(workdir, tmp_path / "out", image_ids=wanted)
+    assert {path.name for path in written} == {f"{k:012d}.jpg" for k in wanted}
+    assert read == [0, 1, 2]
+    read.clear()
+    assert len(draw(workdir, tmp_path / "out", image_ids=wanted[:1])) == 1
+    assert read == [2]
 
 
 def test_an_image_that_cannot_be_opened_is_left_out_with_a_warning(
@@ -79,7 +215,7 @@ def test_an_image_that_cannot_be_opened_is_left_out_with_a_warning(
 ) -> None:
     listener = Listener()
     (own_drawn.images / own_drawn.names[3]).write_bytes(b"")
-    assert len(preview(workdir, (), 8, tmp_path / "out", None, listener)) == 7
+    assert len(draw(workdir, tmp_path / "out", listener, count=8)) == 7
     (warning,) = listener.warnings
     assert own_drawn.names[3] in warning
     assert "left out" in warning
@@ -87,11 +223,22 @@ def test_an_image_that_cannot_be_opened_is_left_out_with_a_warning(
 
 def test_no_workdir_and_broken_shards(workdir: Workdir, tmp_path: Path, export: Any) -> None:
     with pytest.raises(WorkdirError, match="run `chipper build-positives"):
-        preview(Workdir(tmp_path / "none"), (), 1, tmp_path / "out", None, Monitor())
+        draw(Workdir(tmp_path / "none"), tmp_path / "out")
     names = [receipt.name for receipt in export(workdir).receipts]
     tar_path(workdir.shards, names[0]).unlink()
     with pytest.raises(ShardError, match="run `chipper export-shards` again"):
-        preview(workdir, (), 1, tmp_path / "out", None, Monitor())
+        draw(workdir, tmp_path / "out")
+
+
+def test_shards_of_other_chips_are_not_shown(
+    mined: Workdir, tmp_path: Path, own_drawn: Any, mine: Any, export: Any, figures: list[Any]
+) -> None:
+    export(mined)
+    mine(mined, own_drawn.proposals, min_proposals_finest=9, min_proposals=9)
+    listener = Listener()
+    draw(mined, tmp_path / "out", listener, count=2)
+    assert "are of other chips, so chips are cut from the images" in listener.warnings[0]
+    assert all(samples for _, samples in figures)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (9, 8), (20, 1), (3000, 1), (2, 2600), (2600, 900)])
@@ -107,10 +254,13 @@ def test_images_of_any_size(
     )
     Image.new("RGB", size, (90, 90, 90)).save(tmp_path / "a.png")
     workdir = build(coco, tmp_path / "chips")
+    for sheet in (False, True):
+        (path,) = draw(workdir, tmp_path / "out", sheet=sheet)
+        with Image.open(path) as picture:
+            assert 300 < picture.width < 3000
+            assert picture.height < 2000
     export(workdir)
-    (path,) = preview(workdir, (), 1, tmp_path / "out", None, Monitor())
-    with Image.open(path) as picture:
-        assert picture.width >= 1
+    assert len(draw(workdir, tmp_path / "out")) == 1
 
 
 def test_small_chips_on_a_large_image(
@@ -125,47 +275,32 @@ def test_small_chips_on_a_large_image(
     )
     Image.new("RGB", (4000, 300)).save(tmp_path / "a.png")
     workdir = build(coco, tmp_path / "chips", chip_size=16, stride="8")
-    assert len(preview(workdir, (), 1, tmp_path / "out", None, Monitor())) == 1
+    assert len(draw(workdir, tmp_path / "out")) == 1
 
 
-# --- drawing ---
+# --- sheets and dry runs ---
 
 
-def test_each_scale_has_its_colour(workdir: Workdir) -> None:
-    dataset = workdir.dataset()
-    chips, annotations = workdir.all_chips(dataset, POSITIVE), workdir.annotations(dataset, 0)
-    black = Source(Image.new("RGB", (1300, 1300)), 1)
-    for scale in set(chips.scale_index.tolist()):
-        picture = draw_image(black, 1300, 1300, annotations[:0], chips[chips.scale_index == scale])
-        assert has_colour(picture, SCALE_COLOURS[scale], 2)
-        assert not has_colour(picture, SCALE_COLOURS[scale - 1], 2)
-    boxes = draw_image(black, 1300, 1300, annotations, chips[:0])
-    assert has_colour(boxes, (255, 255, 255), 2)
-    assert has_colour(boxes, IGNORED, 2)
+def test_many_images_make_several_sheets(
+    tmp_path: Path, write_coco: Callable[..., Path], build: Callable[..., Workdir]
+) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    images = [{"id": k + 1, "file_name": "a.png", "width": 64, "height": 48} for k in range(23)]
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 30, 30]}
+    categories = [{"id": 1, "name": "x"}]
+    coco = write_coco(tmp_path, images=images, annotations=[box], categories=categories)
+    workdir = build(coco, tmp_path / "chips")
+    written = draw(workdir, tmp_path / "out", sheet=True, count=23)
+    assert [path.name for path in written] == ["sheet-000.jpg", "sheet-001.jpg"]
+    with Image.open(written[0]) as whole, Image.open(written[1]) as rest:
+        assert whole.width == rest.width
+        assert whole.height > 3 * rest.height
 
 
-def test_a_sample_shows_its_labels() -> None:
-    import io
-    import json
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (512, 512)).save(buffer, "JPEG")
-    boxes = [{"bbox": [50, 50, 100, 100], "valid": True, "ignore": False}]
-    boxes += [{"bbox": [200, 50, 100, 100], "valid": False, "ignore": True}]
-    record = {"annotations": boxes, "chip": {"kind": "positive", "scale_index": 7}}
-    chip = draw_sample(buffer.getvalue(), json.dumps(record).encode())
-    assert chip.getpixel((50, 100)) == VALID
-    assert chip.getpixel((200, 100)) == IGNORED
-
-
-def test_detections_at_the_edges() -> None:
-    pixels = Image.new("RGB", (40, 30))
-    drawn = draw_detections(pixels, [(-5, -5, 80, 80), (0, 0, 1, 1), (39.5, 29.5, 0.2, 0.2)], ["all", "dot", "end"])
-    assert drawn.size == (40, 30)
-    assert not np.asarray(pixels).any(), "the image itself stays as it is"
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 7])
-def test_thumbnails_fill_columns(count: int) -> None:
-    sheet = beside(Image.new("RGB", (300, 400)), [Image.new("RGB", (512, 512), (200, 0, 0))] * count)
-    assert sheet.size == (300 + 192 * -(-count // 2), 400)
+@pytest.mark.parametrize("options", [{}, {"count": 3}, {"image_ids": (1000, 951)}, {"sheet": True}])
+def test_what_is_planned_is_what_is_written(workdir: Workdir, tmp_path: Path, options: dict[str, Any]) -> None:
+    paths = planned(workdir, PreviewOptions(**options), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert paths == draw(workdir, tmp_path / "out", **options)
+    with pytest.raises(OptionError):
+        planned(workdir, replace(PreviewOptions(**options), scale="7"), tmp_path / "out")

@@ -22,7 +22,7 @@ from chipper.demo_data import DemoOptions, draw_demo
 
 CHIPPER = Path(sys.executable).with_name("chipper")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CHIPPER")}
-READERS = {"plan", "verify", "doctor", "completion", "preview"}  # verify removes receipts of what is damaged
+READERS = {"plan", "verify", "doctor", "completion"}  # verify removes receipts of what is damaged
 
 
 def chipper(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -273,6 +273,8 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
         (["mine-negatives", "--proposals", str(tmp_path / "rpn.pkl"), "--min-proposals", "2", "2"], "negative_chips"),
         (["predict", "coco.json", "--out", str(tmp_path / "found.json")], "images"),
         (["evaluate", "coco.json", str(tmp_path / "found.json"), "--curves", str(tmp_path / "curves.png")], "numbers"),
+        (["preview", "--out", str(tmp_path / "pictures"), "--count", "1"], "pictures"),
+        (["report", "--out", str(tmp_path / "report.html")], "out"),
     ]
     tmp_path.joinpath("other").mkdir()
     words = ["build-positives", "coco.json", "--json"]

@@ -18,13 +18,13 @@ from chipper.detection.predict import Pyramid, predict, propose
 from chipper.detection.training import TrainRequest, train_workdir
 from chipper.drawing import draw_detections
 from chipper.errors import OptionError
-from chipper.evaluation import Evaluation, evaluate
+from chipper.evaluation import Evaluation, evaluate, save_evaluation
 from chipper.export import Exported, export_shards
 from chipper.files import atomic, write_json
 from chipper.images import decode
 from chipper.mine import mine_workdir
 from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
-from chipper.preview import preview
+from chipper.preview import PreviewOptions, preview
 from chipper.progress import Monitor
 from chipper.proposals import write_pickle
 from chipper.workdir import Dataset, Workdir
@@ -97,8 +97,9 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         write_json(folder / "detections.json", results)
     with clock.stage("evaluate"):
         evaluation = evaluate(val_json, folder / "detections.json")
+        save_evaluation(evaluation, val_json, folder / "detections.json", False, run)
     with clock.stage("pictures"):
-        preview(workdir, [], 12, folder / "preview", None, monitor)
+        preview(workdir, PreviewOptions(), folder / "preview", None, monitor)
         _draw_results(val_json, results, dataset, folder / "detections")
     write_json(
         folder / MARKER,

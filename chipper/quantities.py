@@ -1,0 +1,19 @@
+"""Bytes and seconds as a person would say them."""
+
+from __future__ import annotations
+
+
+def human_bytes(size: float) -> str:
+    """``size`` bytes in the unit a person would take."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """``seconds`` as a person would say it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

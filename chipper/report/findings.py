@@ -1,0 +1,61 @@
+"""What of a workdir a person should look at, in sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chipper.report.gather import Report
+from chipper.report.html import Markup, tag
+from chipper.report.words import many, scale_names, share
+
+
+def findings(report: Report) -> list[Markup]:
+    """What a person should look at, in sentences."""
+    plan, out = report.tally.plan, list[Markup]()
+
+    def say(*words: object) -> None:
+        out.append(tag("li", *words))
+
+    uncovered = plan.boxes - int(report.tally.fates[:, 1].sum())
+    if uncovered:
+        say(
+            f"{many(uncovered, 'box is', 'boxes are')} covered by no chip ({share(uncovered, plan.boxes)}): "
+            f"{plan.in_no_range:,} in no valid range, {plan.unholdable:,} larger than any chip."
+        )
+    lost = sum(
+        dropped.count
+        for (_, reason), dropped in report.dropped.items()
+        if reason not in ("in no valid range", "no chip can hold it")
+    )
+    if lost:
+        say(f"{many(lost, 'record')} of the annotation file could not be used.")
+    if plan.boxes and plan.large_enough < 0.85 * plan.boxes:
+        say(
+            f"Only {share(plan.large_enough, plan.boxes)} of the boxes are ever shown with 32 px or more; "
+            "a finer scale would show more."
+        )
+    idle = [name for name, count in zip(scale_names(report), plan.chips.tolist(), strict=True) if not count]
+    if idle:
+        say(f"No chip at scale {', '.join(idle)}.")
+    if not plan.boxes:
+        say("There is no box at all, so there are no positive chips.")
+    if report.shards_problem is not None:
+        say(report.shards_problem)
+    if report.shards is not None:
+        if report.shards.stale:
+            say("The shards hold other chips than the workdir's; run chipper export-shards again.")
+        if report.shards.missing_count:
+            say(f"{many(report.shards.missing_count, 'shard is', 'shards are')} missing or cut.")
+        if report.shards.lost_images:
+            say(
+                f"{many(report.shards.lost_images, 'image')} could not be rendered, which loses "
+                f"{many(report.shards.lost_chips, 'chip')}."
+            )
+    for run in report.runs:
+        if run.problem:
+            say(f"Run {run.name}: {run.problem}.")
+        if "data_wait" in run.curves and float(np.nanmean(run.curves["data_wait"])) > 1 / 3:
+            say(f"Run {run.name} waits for data {float(np.nanmean(run.curves['data_wait'])):.0%} of the time.")
+        if run.dataset_id and run.dataset_id != report.dataset.id:
+            say(f"Run {run.name} was trained on other chips than the workdir holds now.")
+    return out

@@ -1,0 +1,175 @@
+"""The sections of a report that speak of shards, sample chips and how all was made."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from chipper import __version__
+from chipper.drawing import draw_sample
+from chipper.palette import IGNORED, INVALID, VALID, hex_colour
+from chipper.quantities import human_bytes
+from chipper.report.charts import shard_chart
+from chipper.report.gather import Report
+from chipper.report.html import Markup, code, joined, jpeg, paragraph, table, tag
+from chipper.report.shards import SampleChip
+from chipper.report.words import chart, many, number, scale_names, swatch, word
+
+SHOWN = 224  # px, of a sample chip in the page
+_NEGATIVE_NAMES = {"per_image": "negatives-per-image"}
+
+
+def shards(report: Report) -> Markup:
+    """The export."""
+    found = report.shards
+    if report.shards_problem is not None:
+        return paragraph(report.shards_problem)
+    if found is None:
+        return paragraph(
+            "Nothing was exported, or an export was stopped; ", code("chipper export-shards"), " does it, or goes on."
+        )
+    parts = []
+    if found.stale:
+        parts.append(
+            paragraph(
+                tag("strong", "These shards hold other chips than the workdir's; "),
+                "run ",
+                code("chipper export-shards"),
+                " again.",
+            )
+        )
+    samples = int(found.samples.sum())
+    whole = len(found.bytes)
+    rows = [
+        ("shards", f"{whole:,} of {found.expected:,} are whole" + (" (complete)" if whole == found.expected else "")),
+        *((f"{kind} shards", number(count)) for kind, count in found.kinds.items()),
+        ("chips", number(samples)),
+        (
+            "bytes",
+            f"{human_bytes(int(found.bytes.sum()))}, {human_bytes(int(found.bytes.sum()) / max(samples, 1))} a chip",
+        ),
+        (
+            "JPEG",
+            f"quality {found.render.get('quality')}, chroma {found.render.get('subsampling')}, EXIF {found.render.get('exif')}",
+        ),
+        ("lost", f"{many(found.lost_images, 'image')}, {many(found.lost_chips, 'chip')}"),
+    ]
+    parts += [
+        paragraph(
+            "The rendered chips. Shards should be of about one size, but for the last of each kind. ",
+            code("chipper verify --deep"),
+            " checks every byte.",
+        ),
+        table(("what", "value"), rows, "Shards", words=2),
+    ]
+    if whole:
+        parts.append(chart(shard_chart(found.bytes, found.bytes / np.maximum(found.samples, 1))))
+    if found.missing_count:
+        names = ", ".join(found.missing) + (", ..." if found.missing_count > len(found.missing) else "")
+        parts.append(
+            paragraph(
+                f"{many(found.missing_count, 'shard is', 'shards are')} missing or cut: {names}. Run ",
+                code("chipper export-shards"),
+                " again.",
+            )
+        )
+    if found.lost:
+        parts += [
+            paragraph(
+                "Images that could not be rendered; mend them and export with ",
+                code("--retry-errors"),
+                ". ",
+                code("shards/errors.parquet"),
+                " names them all.",
+            ),
+            table(
+                ("file", "what was wrong", "chips lost"),
+                ((n, e, number(c)) for n, e, c in found.lost),
+                "Lost images",
+                words=2,
+            ),
+        ]
+    return joined(parts)
+
+
+def samples(report: Report) -> Markup:
+    """Some chips as the shards hold them."""
+    if not report.samples:
+        why = "There are none yet" if report.shards is None else "They could not be taken from the shards"
+        return paragraph(f"{why}: sample chips come from the shards; run ", code("chipper export-shards"), ".")
+    keys = [(VALID, "valid"), (INVALID, "invalid (dashed)"), (IGNORED, "ignored (dotted)")]
+    legend = tag(
+        "p", *(tag("span", swatch(hex_colour(colour)), word, class_="key") for colour, word in keys), class_="legend"
+    )
+    parts = [
+        paragraph(
+            "Chips out of the shards, some of each scale, with their labels. Boxes should sit tight on objects; when "
+            "they are off by "
+            "a margin or turned, image and annotations do not belong together (see --exif and --image-dir)."
+        ),
+        legend,
+    ]
+    for kind in ("positive", "negative"):
+        for s, name in enumerate(scale_names(report)):
+            some = [
+                chip
+                for chip in report.samples
+                if chip.record["chip"]["kind"] == kind and chip.record["chip"]["scale_index"] == s
+            ]
+            if some:
+                parts += [
+                    tag("h3", f"{kind.capitalize()}, scale {name}"),
+                    tag("div", *map(_sample, some), class_="chips"),
+                ]
+    return joined(parts)
+
+
+def _sample(chip: SampleChip) -> Markup:
+    with Image.open(io.BytesIO(chip.jpeg)) as image:
+        drawn = draw_sample(image.convert("RGB"), chip.record, SHOWN)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "JPEG", quality=85)
+    place, found = chip.record["chip"], chip.record["annotations"]
+    valid = sum(bool(label["valid"]) for label in found)
+    file = str(chip.record["file_name"])
+    words = f"{many(len(found), 'label')}, {valid:,} valid" if found else "no labels"
+    alt = f"Chip of {file} at x {place['x']}, y {place['y']} of scale {place['scale']:.4g}: {words}"
+    return tag(
+        "figure", jpeg(buffer.getvalue(), alt, drawn.size), tag("figcaption", tag("span", file, class_="name"), words)
+    )
+
+
+def made(report: Report) -> Markup:
+    """Options and versions."""
+    dataset = report.dataset
+    rows: list[tuple[object, object]] = [
+        (f"--{name.replace('_', '-')}", word(value)) for name, value in dataset.options.items()
+    ]
+    if dataset.negatives is not None:
+        rows += [
+            (f"--{_NEGATIVE_NAMES.get(name, name.replace('_', '-'))}", word(value))
+            for name, value in dataset.negatives.options.items()
+        ]
+        rows += [("proposals", f"{dataset.negatives.proposals_file}, XXH3-128 {dataset.negatives.proposals_hash}")]
+    rows += [
+        (
+            "epochs written",
+            ", ".join(f"{n:,}" for n in report.epochs[:12]) + (", ..." if len(report.epochs) > 12 else "") + " chips",
+        ),
+        ("id of the chips", code(dataset.id)),
+        ("file format", dataset.format_version),
+        ("chipper that made the chips", dataset.chipper_version),
+        ("chipper that made this page", __version__),
+    ]
+    return joined(
+        [
+            paragraph(
+                "Options of build-positives",
+                " and mine-negatives" if dataset.negatives else "",
+                ". The same options and inputs give the same chips, and this page again.",
+            ),
+            table(("option", "value"), rows, "How it was made", words=2),
+        ]
+    )

@@ -1,0 +1,153 @@
+"""The shards of a workdir as a report shows them: how many, how large, what is missing, and some of their chips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE, NEGATIVE, POSITIVE, Ints
+from chipper.errors import ShardError, WorkdirError
+from chipper.files import read_table
+from chipper.pool import Pool, read_shard_set
+from chipper.schemas import IMAGE_ERRORS
+from chipper.seeds import hashed
+from chipper.shards import read_receipt
+from chipper.workdir import DATASET, Dataset, Workdir
+
+LOOKED_INTO = 16  # shards of each kind from which sample chips are taken
+_PICK = 77  # this choice is no other's
+NAMED = 10  # images that were lost, and shards that are missing
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The export; sizes are those of the shards that are whole."""
+
+    render: dict[str, str | int]
+    expected: int
+    missing: tuple[str, ...]  # names, the first of them
+    missing_count: int
+    bytes: Ints  # (whole shards,)
+    samples: Ints  # (whole shards,)
+    kinds: dict[str, int]  # whole shards by kind
+    lost_chips: int
+    lost_images: int
+    lost: tuple[tuple[str, str, int], ...]  # file name, what was wrong, chips; the first images
+    stale: bool  # they hold other chips than those of the workdir
+
+
+@dataclass(frozen=True)
+class SampleChip:
+    """A chip out of the shards: its JPEG and its JSON record, decoded."""
+
+    jpeg: bytes
+    record: dict[str, Any]
+
+
+def read_shards(workdir: Workdir, dataset: Dataset) -> Shards | None:
+    """The figures of the export; None where none was finished.
+
+    Raises:
+        ShardError: shards/dataset.json is there and cannot be used.
+    """
+    if not (workdir.shards / DATASET).exists():
+        return None
+    found = read_shard_set(workdir.shards)
+    size, samples, kinds, missing, faults = [], [], dict[str, int](), [], []
+    for name in found.shards:
+        receipt = read_receipt(workdir.shards, name)
+        if receipt is None:
+            missing.append(name)
+            continue
+        size.append(receipt.bytes)
+        samples.append(receipt.samples)
+        kinds[receipt.kind] = kinds.get(receipt.kind, 0) + 1
+        faults += receipt.faults
+    return Shards(
+        render=found.render,
+        expected=len(found.shards),
+        missing=tuple(missing[:NAMED]),
+        missing_count=len(missing),
+        bytes=np.array(size, dtype=np.int64),
+        samples=np.array(samples, dtype=np.int64),
+        kinds=kinds,
+        lost_chips=found.lost_chips,
+        lost_images=len({fault.image_id for fault in faults}),
+        lost=tuple(_lost_images(workdir.shards, found.id)),
+        stale=found.id != dataset.epochs_id,
+    )
+
+
+def _lost_images(folder: Path, belongs_to: str) -> Iterator[tuple[str, str, int]]:
+    """The first rows of errors.parquet, the chips of an image added up; nothing where it is missing."""
+    try:
+        table = read_table(folder / "errors.parquet", IMAGE_ERRORS, belongs_to, "run `chipper export-shards` again")
+    except WorkdirError:
+        return
+    chips: dict[str, tuple[str, int]] = {}
+    for row in table.select(["file_name", "error", "chips"]).to_pylist():
+        before = chips.get(row["file_name"], ("", 0))[1]
+        chips[row["file_name"]] = row["error"], before + row["chips"]
+    for name in list(chips)[:NAMED]:
+        yield name, *chips[name]
+
+
+def sample_chips(workdir: Workdir, dataset: Dataset, positives: int, negatives: int) -> list[SampleChip]:
+    """Some chips out of the shards, positives first, coarse to fine; always the same of the same workdir.
+
+    Each scale gives as many as the next, as far as it has them. Only some shards of each kind are looked into, evenly
+    spread, so that it takes no longer where there are many.
+
+    Raises:
+        ShardError: a sample is damaged.
+    """
+    try:
+        names = [name for name in read_shard_set(workdir.shards).shards if read_receipt(workdir.shards, name)]
+        chosen = [
+            name for kind in (POSITIVE, NEGATIVE) for name in _some([n for n in names if n.startswith(f"{kind}s-0")])
+        ]
+        pool = Pool(workdir.shards, chosen)
+    except ShardError:
+        return []
+    out = []
+    for kind, number in ((POSITIVE, positives), (NEGATIVE, negatives)):
+        rows = _of_kind(pool, kind)
+        scale = np.array([int(pool.key(int(row)).split("_")[1]) for row in rows], dtype=np.int64)
+        order = np.argsort(hashed(dataset.positive_options.seed, _PICK, pool.chip_id[rows]), kind="stable")
+        for row in rows[_evenly(scale, order, number)]:
+            jpeg, record = pool.read(int(row))
+            out.append(SampleChip(jpeg, msgspec.json.decode(record)))
+    return out
+
+
+def _some(names: list[str]) -> list[str]:
+    """At most `LOOKED_INTO` of the names, evenly spread."""
+    if not names:
+        return []
+    places = np.unique(np.linspace(0, len(names) - 1, LOOKED_INTO).round().astype(int))
+    return [names[k] for k in places]
+
+
+def _of_kind(pool: Pool, kind: str) -> Ints:
+    negative = pool.chip_id % CHIPS_PER_IMAGE >= FIRST_NEGATIVE
+    return np.flatnonzero(negative if kind == NEGATIVE else ~negative)
+
+
+def _evenly(group: Ints, order: Ints, number: int) -> Ints:
+    """``number`` places in ``group`` (fewer where there are no more), by turns from each group, as ``order`` ranks them.
+
+    They come group by group.
+    """
+    turn = np.empty(group.size, dtype=np.int64)
+    for value in np.unique(group):
+        mine = order[group[order] == value]
+        turn[mine] = np.arange(mine.size)
+    rank = np.empty(group.size, dtype=np.int64)
+    rank[order] = np.arange(group.size)
+    chosen = np.lexsort((group, turn))[:number]
+    return chosen[np.lexsort((rank[chosen], group[chosen]))]

@@ -1,0 +1,126 @@
+"""A chart as SVG to stand in a page.
+
+Each is drawn twice, for a wide and for a narrow page, so that its text has the size of the page's in both; the page's
+style sheet shows one of them. Text stays text, and what is ink, grid or muted takes its colour from the page, so a chart
+follows a dark page too. Only chipper's own words and numbers go into a chart: names of users' files and classes may have any
+characters, and stand in the page beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from chipper.errors import DependencyError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE, NARROW = 720, 344  # px
+INK, MUTED, GRID, BAR = "#010203", "#040506", "#070809", "#0a0b0c"  # stand-ins for the page's own colours
+_PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", BAR: "var(--bar)"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: its wide and its narrow SVG, and what it shows in words."""
+
+    wide: str
+    narrow: str
+    alt: str
+
+
+def need_matplotlib() -> None:
+    """DependencyError where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise DependencyError("a report needs matplotlib; run: pip install 'chipper[report]'") from None
+
+
+def draw_chart(name: str, alt: str, height: Callable[[bool], float], draw: Callable[[Figure, bool], None]) -> Chart:
+    """``draw`` gets a figure and whether it is the wide one; ``height`` is in px."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    drawn = []
+    for wide in (True, False):
+        identity = f"{name}-{'wide' if wide else 'narrow'}"
+        style = {
+            "svg.fonttype": "none",
+            "svg.hashsalt": identity,
+            "font.family": "sans-serif",
+            "font.size": 12,
+            "axes.labelsize": 12,
+            "axes.titlesize": 12,
+            "axes.titlelocation": "left",
+            "axes.edgecolor": MUTED,
+            "axes.labelcolor": INK,
+            "axes.titlecolor": INK,
+            "axes.facecolor": "none",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "axes.formatter.use_mathtext": False,
+            "axes.formatter.offset_threshold": 99,
+            "axes.unicode_minus": True,
+            "text.color": INK,
+            "text.parse_math": False,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "grid.color": GRID,
+            "legend.frameon": False,
+            "legend.fontsize": 12,
+            "figure.facecolor": "none",
+        }
+        with matplotlib.style.context(["default", style]):  # and nothing of the user's own matplotlibrc
+            figure = Figure(figsize=((WIDE if wide else NARROW) / 72, height(wide) / 72), layout="constrained")
+            draw(figure, wide)
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+        drawn.append(_inline(buffer.getvalue(), identity, alt))
+    return Chart(drawn[0], drawn[1], alt)
+
+
+def _inline(svg: str, identity: str, alt: str) -> str:
+    """An SVG file as an element of a page: ids of its own, the page's colours, and what it shows in words."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{identity}-", svg)
+    for stand_in, colour in _PAGE_COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    box = re.search(r'viewBox="0 0 (\S+) (\S+)"', svg)
+    assert box is not None
+    head = f'<svg class="chart" role="img" aria-label="{escape(alt)}" viewBox="0 0 {box[1]} {box[2]}" width="{box[1]}">'
+    return head + svg[svg.index(">") + 1 :].rstrip()
+
+
+def whole_numbers(axes: Axes) -> None:
+    """A few whole numbers on the y axis."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+
+
+def few_ticks(axes: Axes, wide: bool) -> None:
+    """As many numbers on the x axis as there is room for."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8 if wide else 4))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+
+
+def _short(value: float, _: Any = None) -> str:
+    """12,000 as 12k: axes have little room."""
+    for unit, size in (("M", 1e6), ("k", 1e4)):
+        if abs(value) >= size:
+            return f"{value / (1e6 if unit == 'M' else 1e3):g}{unit}"
+    return f"{value:g}"
