@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,41 @@ def stop_in_order_then_at_once() -> None:
     """From here on the first SIGINT raises KeyboardInterrupt, so that files are closed, and the second ends the process."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # ignored, as in a shell's background job, or somebody else's
-    heard = False
 
     def stop(*_: Any) -> None:
-        nonlocal heard
-        if heard:
-            for child in _children():
-                with contextlib.suppress(OSError):
-                    os.kill(child, signal.SIGKILL)
-            _say("stopped at once")
-            os._exit(INTERRUPTED)
-        heard = True
+        signal.signal(signal.SIGINT, _at_once)
         _say("stopping; Ctrl-C again stops at once")
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, stop)
+
+
+@contextlib.contextmanager
+def heard_between_steps() -> Iterator[Callable[[], bool]]:
+    """Meanwhile the first SIGINT raises nothing: the function that is given says whether it has come."""
+    before = signal.getsignal(signal.SIGINT)
+    heard = False
+
+    def hear(*_: Any) -> None:
+        nonlocal heard
+        heard = True
+        signal.signal(signal.SIGINT, _at_once)
+        _say("stopping after this step; Ctrl-C again stops at once")
+
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, hear)
+    try:
+        yield lambda: heard
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _at_once(*_: Any) -> None:
+    for child in _children():
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+    _say("stopped at once")
+    os._exit(INTERRUPTED)
 
 
 def _children() -> list[int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
+from chipper.cli.interrupts import heard_between_steps
 from chipper.cli.options import LOCATION, device_option, dry_run_option, workdir_option
 from chipper.workdir import Workdir
 
@@ -124,7 +127,15 @@ def train(
         print_summary(f"Training run {run_dir} (dry run: nothing written)", rows, vars(plan))
         return
     reporter = StepPrinter()
-    result = train_workdir(workdir, request, reporter)
+    with heard_between_steps() if "RANK" not in os.environ else nullcontext(lambda: False) as interrupted:
+
+        def on_step(report: StepReport) -> bool:
+            reporter(report)
+            return interrupted()
+
+        result = train_workdir(workdir, request, on_step)
+    if not result.finished:
+        raise KeyboardInterrupt(f"interrupted after step {result.step}, which is saved; go on with --resume")
     rows = [("steps", f"{result.step:,} of {result.total_steps:,}")]
     if reporter.last is not None:
         rows += [("loss", f"{reporter.last.loss:.4f} (the first {reporter.first_loss:.4f})")]

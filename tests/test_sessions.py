@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -414,6 +415,40 @@ def test_a_second_ctrl_c_stops_at_once(long: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "shards" / "dataset.json").exists()
     assert time.monotonic() - started < 50
     assert chipper(long, *words).returncode == 0
+
+
+def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]) -> None:
+    assert chipper(data, "export-shards", *built).returncode == 0
+    words = [
+        "train",
+        "--shards",
+        "--model",
+        "tiny",
+        "--weights",
+        "none",
+        "--batch-size",
+        "2",
+        "--epochs",
+        "99",
+        "--max-steps",
+        "400",
+        *built,
+    ]
+    code, said = interrupted(words, data, "step 1 of 400", 1)
+    assert code == 130, said
+    assert "stopping after this step" in said
+    assert "Traceback" not in said
+    found = re.search(r"interrupted after step (\d+), which is saved; go on with --resume", said)
+    assert found is not None, said
+    step = int(found[1])
+    assert step < 400
+    lines = (Path(built[1]) / "runs" / "detector" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == step
+    code, said = interrupted([*words, "--resume"], data, "of 400", 1)
+    assert code == 130, said
+    lines = (Path(built[1]) / "runs" / "detector" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, len(lines) + 1))
+    assert len(lines) > step
 
 
 # --- faults of chipper's own ---
