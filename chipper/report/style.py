@@ -65,7 +65,7 @@ th, td {
 th { font-weight: 600; vertical-align: bottom }
 .first { white-space: nowrap; max-width: none }
 .number { text-align: right; white-space: nowrap }
-th.number { white-space: normal }
+th.number { white-space: normal; min-width: 84px }
 .track { width: 120px; height: 10px; margin-top: 6px; background: var(--soft); border-radius: 2px }
 .bar { display: block; height: 10px; min-width: 1px; background: var(--bar); border-radius: 2px }
 .figure { margin: 12px 0 16px }

@@ -12,11 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("matplotlib", reason="a report needs matplotlib")
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="a browser is driven by playwright, which is not installed"
-)
-
 from chipper.demo_data import DemoOptions, draw_split
 from chipper.progress import Monitor
 from chipper.report.page import SECTIONS, write_report
