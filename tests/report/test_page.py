@@ -323,7 +323,7 @@ def test_odd_runs(own: Workdir, tmp_path: Path, write_run: Any) -> None:
     )
     write_report(own, tmp_path / "report.html", Monitor())
     text = (tmp_path / "report.html").read_text()
-    assert "Run slow waits for data 60% of the time." in text
+    assert "Run slow waits for data 60 % of the time." in text
     assert "Run broken: run.json cannot be read" in text
     Page(text)
 
