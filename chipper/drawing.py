@@ -13,7 +13,7 @@ from chipper.palette import IGNORED, INVALID, NEGATIVE, VALID, Colour, scale_col
 Box = Sequence[float]  # x1 y1 x2 y2, px of the picture, x2 and y2 exclusive
 SOLID, DASHED, DOTTED = (1, 0), (7, 5), (2, 3)  # drawn and left out, in line widths
 _DARK, _BRIGHT = (12, 12, 12), (255, 255, 255)
-_SMALLEST = 6  # px, of an outline's side, so that small objects are seen
+_SMALLEST = 10  # px, of an outline's side, so that small objects are seen, and seen inside it
 _LINED = 14  # px, of a side: a shorter one has no room for a dashed line
 _NEEDS_BRIGHT = 0.08  # brightness of a colour under which a dark halo would hide it
 _ELLIPSIS = "..."

@@ -213,14 +213,16 @@ class Workdir:
 
     def epoch(self, dataset: Dataset, epoch: int) -> Any:
         """Chip ids of one epoch, in order."""
-        # a run of mine-negatives that was stopped may have left its epochs beside an older dataset.json
-        cure = REMINE if dataset.negatives else f"{REMINE}, or {REBUILD.removeprefix('run ')}"
-        return read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, cure)["chip_id"].to_numpy()
+        return self._epoch(dataset, epoch, ["chip_id"])["chip_id"].to_numpy()
 
     def epoch_size(self, dataset: Dataset, epoch: int) -> int:
         """How many chips an epoch lists; its list is not read."""
-        table = read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, REMINE, columns=[])
-        return int(table.num_rows)
+        return int(self._epoch(dataset, epoch, []).num_rows)
+
+    def _epoch(self, dataset: Dataset, epoch: int, columns: list[str]) -> pa.Table:
+        # a run of mine-negatives that was stopped may have left its epochs beside an older dataset.json
+        cure = REMINE if dataset.negatives else f"{REMINE}, or {REBUILD.removeprefix('run ')}"
+        return read_table(self.epoch_path(epoch), EPOCH, dataset.epochs_id, cure, columns)
 
     def _id(self, dataset: Dataset, kind: str) -> str:
         if kind == POSITIVE:

@@ -257,3 +257,25 @@ def test_the_command_draws_curves_and_evaluates_proposals(tmp_path: Path) -> Non
     assert result.exit_code == 0
     assert "AR100" in result.output
     assert "0.3333" in result.output
+
+
+def test_a_run_keeps_its_evaluation(tmp_path: Path) -> None:
+    """`evaluate --run` writes what it says, where the report finds it."""
+    coco, found = files(tmp_path)
+    run = tmp_path / "chips" / "runs" / "detector"
+    words = ["evaluate", str(coco), str(found), "--workdir", str(tmp_path / "chips"), "--run", "detector"]
+    with pytest.raises(ChipperError, match="no training run lies there"):
+        CliRunner().invoke(main, words, catch_exceptions=False)
+    run.mkdir(parents=True)
+    assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
+    saved = json.loads((run / "evaluation.json").read_text())
+    evaluation = evaluate(coco, found)
+    assert (saved["coco"], saved["detections"], saved["masks"]) == ("coco.json", "found.json", False)
+    assert saved["numbers"] == evaluation.numbers
+    assert saved["per_class"] == evaluation.per_class
+    assert saved["recall"] == evaluation.recall.tolist()
+    assert saved["curves"]["cat"] == evaluation.curves["cat"].tolist()
+    del words[-2:]
+    (run / "evaluation.json").unlink()
+    assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
+    assert not (run / "evaluation.json").exists()

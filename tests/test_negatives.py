@@ -11,7 +11,7 @@ from strategies import annotations_of, datasets, images_of, one_image, proposal_
 
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
 from chipper.labels import label_chips
-from chipper.negatives import Proposals, best_proposals, mine_negatives
+from chipper.negatives import Proposals, best_proposals, chosen_for, mine_negatives
 from chipper.options import NegativeOptions, PositiveOptions
 from chipper.positives import mine_positives
 
@@ -88,6 +88,23 @@ def test_windows_are_the_greedy_cover_of_what_positives_leave(problem):
                 assert (some.proposals >= least).all()
                 count += len(picks)
     assert len(got) == count
+
+
+@given(problems())
+def test_proposals_that_negatives_were_chosen_for(problem):
+    """Of one scale they are as many as its chips count, each whole in one of them."""
+    images, annotations, options, proposals, negative = problem
+    positives = mine_positives(images, annotations, options).chips
+    best = best_proposals(proposals, images, negative)
+    negatives = mine_negatives(images, best, positives, options, negative)
+    positives, negatives = positives[positives.variant == 0], negatives[negatives.variant == 0]
+    everywhere = np.zeros(len(best), bool)
+    for s in range(len(options.scales)):
+        some = negatives[negatives.scale_index == s]
+        chosen = chosen_for(images, best, positives, some, options)
+        assert chosen.sum() == some.proposals.sum()
+        everywhere |= chosen
+    np.testing.assert_array_equal(chosen_for(images, best, positives, negatives, options), everywhere)
 
 
 @given(problems())

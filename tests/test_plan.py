@@ -74,6 +74,10 @@ def test_counts_are_those_of_the_chips_themselves(problem: Any) -> None:
     targets = mined.assignments[0].targets
     chips = mined.chips
     assert plan.chips.tolist() == [int((chips.scale_index == s).sum()) for s in range(len(options.scales))]
+    pyramid = Pyramid.of(options.scales, images.width, images.height)
+    assert plan.canvas_pixels.tolist() == [
+        sum(int(w * h) for w, h in zip(pyramid.width[s], pyramid.height[s])) for s in range(len(options.scales))
+    ]
     assert plan.most_chips == max([0, *(int((chips.image_id == i).sum()) for i in images.image_id)])
     assert plan.labels == len(label_chips(chips, images, annotations, first, mined.assignments))
     of_box = [{s for s in range(len(targets)) if targets[s, b]} for b in range(len(annotations))]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from chipper.columns import NEGATIVE, POSITIVE
 from chipper.errors import ShardError
-from chipper.pool import Pool, read_shard_set
+from chipper.pool import Pool, ShardFinder, read_shard_set
 from chipper.shards import index_path, receipt_path, tar_path
 from chipper.workdir import Workdir
 
@@ -57,6 +57,37 @@ def test_every_sample_is_what_the_tar_holds(exported: Workdir) -> None:
     order = np.random.default_rng(0).permutation(len(pool))
     for row in order:
         assert pool.read(int(row)) == stored[int(pool.chip_id[row])]
+
+
+def test_a_finder_names_the_shards_of_each_chip(exported: Workdir) -> None:
+    """Those that the whole pool reads it from, after a look at a few indices."""
+    pool, finder = Pool(exported.shards), ShardFinder(exported.shards)
+    rows, shard = pool.in_file_order()
+    names = np.array(pool.set.shards)
+    assert len(names) > 8
+    for row, number in zip(rows.tolist(), shard.tolist()):
+        assert finder.names(pool.chip_id[row : row + 1]) == [names[number]]
+    assert finder.names(pool.chip_id[rows]) == sorted(names)
+    assert finder.names(np.array([-1, 1 << 40, int(pool.chip_id.max()) + 1])) == []
+    some = Pool(exported.shards, names[:2])
+    assert sorted(some.chip_id) == sorted(pool.chip_id[rows[shard < 2]])
+    for chip_id in some.chip_id.tolist():
+        wanted = np.array([chip_id])
+        assert some.read(int(some.rows(wanted)[0])) == pool.read(int(pool.rows(wanted)[0]))
+
+
+def test_a_finder_passes_shards_whose_images_were_all_lost(
+    own_drawn: Any, tmp_path: Path, build: Callable[..., Workdir], export: Any
+) -> None:
+    workdir = build(own_drawn.coco, tmp_path / "chips", image_dir=own_drawn.images)
+    for name in own_drawn.names[1:4]:
+        (own_drawn.images / name).write_bytes(b"")
+    receipts = export(workdir, chips_per_shard=2).receipts
+    assert 0 in [receipt.samples for receipt in receipts]
+    pool, finder = Pool(workdir.shards), ShardFinder(workdir.shards)
+    for chip_id in workdir.all_chips(workdir.dataset(), POSITIVE).chip_id.tolist():
+        there = pool.rows(np.array([chip_id]))[0] >= 0
+        assert len(finder.names(np.array([chip_id]))) == int(there)
 
 
 def test_an_epoch_is_read_in_its_order(exported: Workdir) -> None:

@@ -117,3 +117,11 @@ def test_the_number_of_ranges_must_be_that_of_the_scales(text):
 def test_ranges_that_do_not_go_from_large_to_small_are_refused(text):
     with pytest.raises(OptionError, match="--valid-ranges"):
         parse_valid_ranges(text, parse_scales(DEFAULT_SCALES))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("32:150", "32 to 150 px"), ("120:", "120 px and more"), (":80", "under 80 px"), (":", "all sizes")],
+)
+def test_ranges_in_words(text, words):
+    assert ValidRange.parse(text).words == words

@@ -35,6 +35,23 @@ def test_what_is_written_is_read(drawn: Any, workdir: Workdir) -> None:
     assert workdir.kinds(dataset) == (POSITIVE,)
 
 
+def test_boxes_are_annotations_without_their_outlines(
+    drawn: Any, build: Callable[..., Workdir], tmp_path: Path
+) -> None:
+    workdir = build(drawn.coco, tmp_path / "chips", masks=True)
+    boxes, annotations = workdir.boxes(workdir.dataset(), 0), workdir.annotations(workdir.dataset(), 0)
+    assert any(outline is not None for outline in annotations.segmentation)
+    for name in ("annotation_id", "image_id", "category_id", "box", "area", "iscrowd"):
+        np.testing.assert_array_equal(getattr(boxes, name), getattr(annotations, name))
+    assert {*boxes.segmentation, *boxes.keypoints} == {None}
+
+
+def test_the_size_of_an_epoch_is_that_of_its_list(workdir: Workdir) -> None:
+    dataset = workdir.dataset()
+    for epoch in range(dataset.positive_options.epochs):
+        assert workdir.epoch_size(dataset, epoch) == workdir.epoch(dataset, epoch).size > 0
+
+
 def test_dataset_json_is_readable(drawn: Any, workdir: Workdir) -> None:
     content = json.loads((workdir.path / "dataset.json").read_text())
     assert content["format_version"].split(".")[0] == "1"

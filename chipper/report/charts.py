@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_BARS = 40  # of a histogram of counts
-LINES = (*(hex_colour(scale_colour(k)) for k in (0, 2, 3, 4)), hex_colour(NEGATIVE), "#8c6d31", "#5b8c5a")
-"""Of curves; yellow lines are hard to see on white."""
+LINES = (*(hex_colour(scale_colour(k)) for k in (0, 2, 3)), hex_colour(NEGATIVE), "#9383ea", "#8c6d31", "#5b8c5a")
+"""Of curves: colours that are seen on a bright page and on a dark one, unlike yellow and indigo."""
 
 
 # --- what came in ---
@@ -98,6 +98,7 @@ def count_chart(name: str, counts: Sequence[Ints], names: Sequence[str], x: str,
                 linewidth=0.5,
             )
             axes.set_title(f"scale {names[k]}" + ("" if counts[k][1:].any() else ": none"))
+            axes.set_ylim(bottom=0, top=None if some.any() else 1)
             whole_numbers(axes)
             axes.grid(axis="y")
             axes.set_xlim(-0.6, max(longest, 4) - 0.4)

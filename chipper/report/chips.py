@@ -102,7 +102,7 @@ def pixels(report: Report) -> Markup:
         ("chips of an epoch", pieces),
         ("one image of 800 x 1333", [(1.0, BAR)]),
         ("every canvas, whole", [(pyramid, BAR)]),
-        (f"sliding windows, {USUAL_OVERLAP:.0%} overlap", [(usual, BAR)]),
+        (f"sliding windows, {100 * USUAL_OVERLAP:.0f} % overlap", [(usual, BAR)]),
     ]
     mine = sum(value for value, _ in pieces)
     alt = (

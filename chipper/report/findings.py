@@ -55,7 +55,7 @@ def findings(report: Report) -> list[Markup]:
         if run.problem:
             say(f"Run {run.name}: {run.problem}.")
         if "data_wait" in run.curves and float(np.nanmean(run.curves["data_wait"])) > 1 / 3:
-            say(f"Run {run.name} waits for data {float(np.nanmean(run.curves['data_wait'])):.0%} of the time.")
+            say(f"Run {run.name} waits for data {100 * float(np.nanmean(run.curves['data_wait'])):.0f} % of the time.")
         if run.dataset_id and run.dataset_id != report.dataset.id:
             say(f"Run {run.name} was trained on other chips than the workdir holds now.")
     return out

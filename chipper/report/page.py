@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chipper.files import atomic
+from chipper.plan import WHOLE_IMAGE_PIXELS
 from chipper.progress import Monitor
 from chipper.report import boxes, chips, results, training
 from chipper.report.findings import findings
@@ -97,7 +98,7 @@ def _tiles(report: Report) -> Markup:
         (number(positives), f"positive chips, {figures['chips_per_image']:.2f} an image"),
         (number(mined) if negatives else "none", "negative chips"),
         (
-            f"{report.epochs[0] * report.options.chip_size**2 / (800 * 1333 * plan.images):.2f} x",
+            f"{report.epochs[0] * report.options.chip_size**2 / (WHOLE_IMAGE_PIXELS * plan.images):.2f} x",
             f"the pixels of 800 x 1333 images, in {many(report.epochs[0], 'chip')} an epoch",
         ),
         (

@@ -24,13 +24,13 @@ _NEGATIVE_NAMES = {"per_image": "negatives-per-image"}
 def shards(report: Report) -> Markup:
     """The export."""
     found = report.shards
-    if report.shards_problem is not None:
-        return paragraph(report.shards_problem)
+    parts = [] if report.shards_problem is None else [paragraph(tag("strong", report.shards_problem))]
+    if found is None and parts:
+        return parts[0]
     if found is None:
         return paragraph(
             "Nothing was exported, or an export was stopped; ", code("chipper export-shards"), " does it, or goes on."
         )
-    parts = []
     if found.stale:
         parts.append(
             paragraph(

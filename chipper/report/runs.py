@@ -97,7 +97,7 @@ def thinned(rows: Iterable[dict[str, float]]) -> tuple[dict[str, float], dict[st
     """The last row, the means of blocks of consecutive rows by name, and how many rows a block has.
 
     There are `POINTS` to twice as many blocks, however many rows; a last block of fewer rows counts as the others. A
-    name that a row lacks is not a number there.
+    name that all rows of a block lack is not a number there.
     """
     blocks: list[dict[str, float]] = []
     waiting: list[dict[str, float]] = []
@@ -118,4 +118,8 @@ def thinned(rows: Iterable[dict[str, float]]) -> tuple[dict[str, float], dict[st
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row.get(name, np.nan) for row in rows) / len(rows) for name in rows[-1]}
+    columns: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in columns.items()}

@@ -57,7 +57,7 @@ nav ul {
 .notes p { margin: 0 }
 .scroll { overflow-x: auto; margin: 12px 0 16px }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
-caption { text-align: left; color: var(--muted); font-size: 13px; padding-bottom: 4px }
+caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 th, td {
   padding: 4px 18px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid);
   max-width: 46ch; overflow-wrap: break-word;
@@ -65,7 +65,7 @@ th, td {
 th { font-weight: 600; vertical-align: bottom }
 .first { white-space: nowrap; max-width: none }
 .number { text-align: right; white-space: nowrap }
-th.number { white-space: normal }
+th.number { white-space: normal; min-width: 84px }
 .track { width: 120px; height: 10px; margin-top: 6px; background: var(--soft); border-radius: 2px }
 .bar { display: block; height: 10px; min-width: 1px; background: var(--bar); border-radius: 2px }
 .figure { margin: 12px 0 16px }

@@ -120,7 +120,6 @@ def few_ticks(axes: Axes, wide: bool) -> None:
 
 def _short(value: float, _: Any = None) -> str:
     """12,000 as 12k: axes have little room."""
-    for unit, size in (("M", 1e6), ("k", 1e4)):
-        if abs(value) >= size:
-            return f"{value / (1e6 if unit == 'M' else 1e3):g}{unit}"
-    return f"{value:g}"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:g}"

@@ -43,7 +43,7 @@ def _run(report: Report, run: Run, position: int) -> Markup:
         for name, unit in (("chips_per_s", "chips a second"), ("data_wait", "of the time waiting for data")):
             if name in run.curves:
                 mean = float(np.nanmean(run.curves[name]))
-                rows.append((name, f"{mean:.0%} {unit}" if name == "data_wait" else f"{mean:.1f} {unit}"))
+                rows.append((name, f"{100 * mean:.0f} % {unit}" if name == "data_wait" else f"{mean:.1f} {unit}"))
     rows += [(key.replace("_", "-"), word(value)) for key, value in sorted(run.training.items())]
     rows.append(("chipper", run.chipper_version))
     if run.steps > 1 and "loss" in run.curves:
