@@ -87,7 +87,8 @@ def run() -> None:
         session.end(error.exit_code, {"type": "UsageError", "message": error.format_message()})
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        code = _fail(session, error, str(error) or "interrupted; run the same command again to go on", INTERRUPTED)
+        said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
+        code = _fail(session, error, said or "interrupted; run the same command again to go on", INTERRUPTED)
     except ModuleNotFoundError as error:
         code = _fail(session, error, *_missing(error))
     except BrokenPipeError:
