@@ -17,11 +17,23 @@ CheckpointError         a checkpoint is damaged or belongs to another model or c
 
 from __future__ import annotations
 
+_LONGEST = 600  # characters of a message that holds what a file holds
+
+
+def one_line(text: str) -> str:
+    """``text`` fit for one line of a log: what is not printable is escaped, and the middle of a very long text left out."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
 
 class ChipperError(Exception):
     """Base of every error that a user can cause; ``str(error)`` is the one line to show."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class OptionError(ChipperError):

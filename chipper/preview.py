@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from chipper.columns import concatenate
 from chipper.drawing import beside, draw_image, draw_sample
@@ -14,6 +15,7 @@ from chipper.files import atomic
 from chipper.images import image_path, open_source
 from chipper.pool import Pool
 from chipper.progress import Monitor
+from chipper.samples import UNREADABLE, read_record
 from chipper.workdir import DATASET, Workdir
 
 CHIPS_SHOWN = 12  # beside an image
@@ -35,7 +37,7 @@ def preview(
     unknown = sorted(set(image_ids) - set(images.image_id.tolist()))
     if unknown:
         raise OptionError(
-            f"image {unknown[0]} is not in {workdir.path}; its ids begin with {images.image_id[:3].tolist()}"
+            f"image {unknown[0]} is not in {workdir.path}; give some of its ids, which begin with {images.image_id[:3].tolist()}"
         )
     rows = np.flatnonzero(np.isin(images.image_id, image_ids)) if image_ids else np.linspace(0, len(images) - 1, count)
     folder = workdir.image_dir(dataset, image_dir)
@@ -59,9 +61,19 @@ def preview(
         picture = draw_image(source.pixels, annotations[annotations.image_id == image_id], mine)
         if pool is not None:
             found = pool.rows(mine.chip_id[:CHIPS_SHOWN])
-            picture = beside(picture, [draw_sample(*pool.read(int(k))) for k in found if k >= 0])
+            picture = beside(picture, [_sample(pool, int(k)) for k in found if k >= 0])
         path = out / f"{image_id:012d}.jpg"
         with atomic(path) as file:
             picture.save(file, "JPEG", quality=90)
         written.append(path)
     return written
+
+
+def _sample(pool: Pool, row: int) -> Image.Image:
+    """A chip with its labels, as the shards hold it. Raises ShardError."""
+    jpeg, record = pool.read(row)
+    try:
+        read_record(record)
+        return draw_sample(jpeg, record)
+    except UNREADABLE:
+        raise pool.damaged(row) from None

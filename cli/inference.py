@@ -82,7 +82,7 @@ def propose(
     else:
         from chipper.selective_search import selective_search
 
-        number = len(parse_scales(scales) if scales else dataset.positive_options.scales)
+        number = len(dataset.positive_options.scales if scales is None else parse_scales(scales))
         found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor())
     if out.suffix == ".parquet":
         write_proposals(out, found)
@@ -207,7 +207,7 @@ def _run_dir(workdir: Workdir, name: str | None) -> Path:
     """The run of that name, or the newest."""
     if name is not None:
         return workdir.runs / name
-    runs = sorted(workdir.runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    runs = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise CheckpointError(
             f"no training run in {workdir.runs}; run `chipper train --shards` first, or give --workdir"

@@ -97,12 +97,12 @@ def train(workdir: Workdir, shards: Path, name: str | None, rpn_only: bool, epoc
     from chipper.detection.training import TrainRequest, train_workdir
 
     started = time.perf_counter()
-    run_dir = workdir.runs / (name or ("rpn" if rpn_only else "detector"))
+    run_dir = workdir.run_dir(("rpn" if rpn_only else "detector") if name is None else name)
     request = TrainRequest(
         run_dir=run_dir,
         shards=workdir.shards if shards == Path() else shards,
         rpn_only=rpn_only,
-        epochs=epochs or (2 if rpn_only else None),
+        epochs=2 if epochs is None and rpn_only else epochs,
         **options,
     )
     reporter = StepPrinter()

@@ -17,8 +17,18 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError(f"the device {name} was asked for, but torch sees no GPU: use --device cpu")
-    return torch.device(name)
+        raise OptionError(f"--device is {name}, but torch sees no GPU; use --device cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise OptionError(f"--device: {name!r} is no device; give cpu, cuda, cuda:1 or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"--device is {name}, but torch sees {torch.cuda.device_count()} GPUs, counted from 0; give another"
+        )
+    return device
 
 
 @contextmanager
