@@ -113,10 +113,10 @@ def _yolo_line(number: int, box: list[float], side: float) -> str:
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that becomes it when the block ends well, and vanishes when it does not."""
-    if out.exists():
-        raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
-    folder = out.with_name(f".{out.name}.partial")
     with storage_errors(out):
+        if out.exists():
+            raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
+        folder = out.with_name(f".{out.name}.partial")
         shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
         folder.mkdir(parents=True)
         try:

@@ -4,6 +4,7 @@ ChipperError                anything a user can cause; one line: what was found,
 OptionError               an option's value makes no sense
 AnnotationError           the COCO file cannot be read or is not COCO
 ProposalError             the proposal file cannot be read or belongs to another data set
+ResultsError              the detections cannot be read or belong to another data set
 ImageError                one image cannot be used (collected per image while exporting)
 ImageDirectoryError       no folder holds the images
 WorkdirError              the workdir is missing, incomplete, of another version or made with other options
@@ -48,6 +49,10 @@ class AnnotationError(ChipperError):
 
 class ProposalError(ChipperError):
     """The proposal file cannot be read or belongs to another data set."""
+
+
+class ResultsError(ChipperError):
+    """The detections cannot be read or belong to another data set."""
 
 
 class ImageError(ChipperError):

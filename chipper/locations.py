@@ -31,6 +31,10 @@ def location(text: str) -> Path:
     """
     if "://" not in text:
         return Path(text)
+    if text.startswith(":"):
+        raise OptionError(
+            f"{text} is no location: it names no protocol; give a folder, or a URL like s3://bucket/folder"
+        )
     from upath import UPath  # imports fsspec, which local files do not need
 
     try:

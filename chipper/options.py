@@ -65,7 +65,7 @@ class PositiveOptions:
             )
         if self.stride_high > self.chip_size:
             raise OptionError(
-                f"--stride {self.stride_high} is over the chip size {self.chip_size}: windows would leave gaps; give a smaller one"
+                f"--stride {self.stride_high} is over the chip size {self.chip_size}: windows would leave gaps; give less"
             )
         between("--variants", self.variants, 1, MOST_VARIANTS)
         between("--epochs", self.epochs, 1, MOST_EPOCHS)

@@ -52,7 +52,7 @@ def read_record(record: bytes) -> dict[str, Any]:
     return found
 
 
-def _decoded(text: bytes) -> Any:
+def decoded(text: bytes) -> Any:
     """What the JSON ``text`` holds; None, which is neither mask nor keypoints, where it is none."""
     try:
         return msgspec.json.decode(text)
@@ -129,10 +129,10 @@ class SampleWriter:
         }
         if annotations.segmentation[whole] is not None:
             size = int(self._images.width[image]), int(self._images.height[image])
-            segmentation, area = clip_segmentation(_decoded(annotations.segmentation[whole]), window, size)
+            segmentation, area = clip_segmentation(decoded(annotations.segmentation[whole]), window, size)
             out["segmentation"] = segmentation
             if area is not None:
                 out["area"] = round(area, 2)
         if annotations.keypoints[whole] is not None:
-            out["keypoints"], out["num_keypoints"] = clip_keypoints(_decoded(annotations.keypoints[whole]), window)
+            out["keypoints"], out["num_keypoints"] = clip_keypoints(decoded(annotations.keypoints[whole]), window)
         return out

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
+from chipper.cli.options import Place
 
 
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default="chipper-demo",
     show_default=True,
     help="Folder to fill; an earlier demo in it is replaced.",

@@ -9,6 +9,7 @@ import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
 from chipper.cli.options import (
+    Place,
     coco_argument,
     device_option,
     image_dir_option,
@@ -27,7 +28,7 @@ from chipper.workers import Workers
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default="rpn.pkl",
     show_default=True,
     help="A .pkl as SNIPER reads it, or a .parquet.",
@@ -100,7 +101,7 @@ def propose(
 @coco_argument
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default="detections.json",
     show_default=True,
     help="COCO results file.",
@@ -164,16 +165,16 @@ def predict(
 
 @click.command()
 @coco_argument
-@click.argument("detections", type=click.Path(path_type=Path), default="detections.json")
+@click.argument("detections", type=Place(path_type=Path), default="detections.json")
 @click.option(
     "--proposals",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default=None,
     help="Evaluate the recall of a proposal file instead.",
 )
 @click.option(
     "--curves",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default=None,
     help="Draw precision over recall: a .png.",
 )

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from chipper.cli.console import ConsoleMonitor, human_seconds, print_summary
-from chipper.cli.options import coco_argument, image_dir_option, positive_options, workdir_option, workers_options
+from chipper.cli.options import (
+    Place,
+    coco_argument,
+    image_dir_option,
+    positive_options,
+    workdir_option,
+    workers_options,
+)
 from chipper.options import EPOCHS, NegativeOptions, PositiveOptions
 from chipper.workdir import Dataset, Workdir
 from chipper.workers import Workers
@@ -92,7 +99,7 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
 @click.command("mine-negatives")
 @click.option(
     "--proposals",
-    type=click.Path(path_type=Path),
+    type=Place(path_type=Path),
     required=True,
     help="SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import image_dir_option, workdir_option
+from chipper.cli.options import Place, image_dir_option, workdir_option
 from chipper.workdir import Workdir
 
 
@@ -18,7 +18,7 @@ from chipper.workdir import Workdir
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default=None,
     help="Folder of the pictures.  [default: WORKDIR/preview]",
 )

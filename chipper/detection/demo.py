@@ -20,7 +20,7 @@ from chipper.drawing import draw_detections
 from chipper.errors import OptionError
 from chipper.evaluation import Evaluation, evaluate
 from chipper.export import Exported, export_shards
-from chipper.files import atomic, write_json
+from chipper.files import atomic, storage_errors, write_json
 from chipper.images import open_source
 from chipper.mine import mine_workdir
 from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
@@ -113,10 +113,11 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
 
 def _claim(folder: Path) -> None:
     """Make ``folder`` an empty one that is the demo's; the marker is there from the first moment."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARKER).exists():
-            raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
-        shutil.rmtree(folder)
+    with storage_errors(folder):
+        if folder.exists() and any(folder.iterdir()):
+            if not (folder / MARKER).exists():
+                raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
+            shutil.rmtree(folder)
     write_json(folder / MARKER, {})
 
 

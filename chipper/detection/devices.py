@@ -11,6 +11,8 @@ from torch import distributed
 
 from chipper.errors import OptionError
 
+_OF_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 
 def pick_device(name: str) -> torch.device:
     """The torch device for ``name``; 'auto' is this process's GPU, or the CPU where there is none."""
@@ -38,9 +40,17 @@ def process_group(device: str = "auto") -> Iterator[tuple[int, int]]:
     Without torchrun it is (0, 1) and nothing happens. Each process takes the GPU of its local rank; on CPUs they talk
     over gloo.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    world = os.environ.get("WORLD_SIZE", "1")
+    if not world.isdecimal() or int(world) < 1:
+        raise OptionError(f"WORLD_SIZE is {world!r}; it must be the number of processes, as torchrun sets it")
+    if int(world) == 1:
         yield 0, 1
         return
+    unset = [name for name in _OF_TORCHRUN if name not in os.environ]
+    if unset:
+        raise OptionError(
+            f"WORLD_SIZE is {world} and {unset[0]} is not set; start with torchrun, or leave out WORLD_SIZE"
+        )
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
