@@ -23,6 +23,7 @@ from chipper.errors import OptionError, ShardError, StorageError
 from chipper.files import fingerprint, storage_errors, sync_directory
 from chipper.pool import RERUN, Pool
 from chipper.progress import Monitor
+from chipper.samples import UNREADABLE, read_record
 from chipper.workdir import Dataset, Workdir
 from chipper.workers import Workers
 
@@ -116,16 +117,17 @@ def plan_export(workdir: Workdir, out: Path, epoch: int | None, val_share: float
 
 
 def _require_new(out: Path) -> None:
-    if out.exists():
-        raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
+    with storage_errors(out):
+        if out.exists():
+            raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
 
 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that becomes it when the block ends well, and vanishes when it does not."""
-    _require_new(out)
-    folder = out.with_name(f".{out.name}.partial")
     with storage_errors(out):
+        _require_new(out)
+        folder = out.with_name(f".{out.name}.partial")
         shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
         folder.mkdir(parents=True)
         try:
@@ -152,7 +154,7 @@ def _chosen(
     else:
         epochs = dataset.positive_options.epochs
         if not 0 <= epoch < epochs:
-            raise OptionError(f"--epoch is {epoch}; {workdir.path} has the epochs 0 to {epochs - 1}")
+            raise OptionError(f"--epoch is {epoch}; in {workdir.path} it goes from 0 to {epochs - 1}")
         rows = pool.rows(workdir.epoch(dataset, epoch))
         rows = rows[rows >= 0]  # chips of images that could not be rendered
     if not rows.size:
@@ -178,7 +180,10 @@ def _copied(
     def split_of(file_name: str) -> str:
         return "val" if int(fingerprint(seed, file_name.encode())[:8], 16) < val_share * 2**32 else "train"
 
-    tasks = [(pool, rows[start : start + _AT_ONCE], folder, split_of) for start in range(0, rows.size, _AT_ONCE)]
+    categories = {category.id for category in dataset.categories}
+    tasks = [
+        (pool, rows[start : start + _AT_ONCE], folder, split_of, categories) for start in range(0, rows.size, _AT_ONCE)
+    ]
     with monitor.progress("copying chips", rows.size) as advance:
         for some in workers.threads(_copy, tasks):
             yield from some
@@ -186,12 +191,17 @@ def _copied(
 
 
 def _copy(
-    pool: Pool, rows: npt.NDArray[np.int64], folder: Path, split_of: Callable[[str], str]
+    pool: Pool, rows: npt.NDArray[np.int64], folder: Path, split_of: Callable[[str], str], categories: set[int]
 ) -> list[tuple[str, str, dict[str, Any]]]:
     found = []
     for row in rows:
         jpeg, record = pool.read(int(row))
-        sample = msgspec.json.decode(record)
+        try:
+            sample = read_record(record)
+        except UNREADABLE:
+            raise pool.damaged(int(row)) from None
+        if any(label["category_id"] not in categories for label in sample["annotations"]):
+            raise pool.damaged(int(row))
         key, split = pool.key(int(row)), split_of(sample["file_name"])
         path = folder / "images" / split / f"{key}.jpg"
         try:

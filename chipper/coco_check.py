@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,14 @@ def whole_number(value: float | None) -> int | None:
     return number if number == value and -(2**63) <= number < 2**63 else None
 
 
+_NO_LETTERS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of surrogates, ends of lines
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # make a line read other than it is
 _PLAIN_NAME = re.compile(r"\w[\w. -]*").fullmatch  # one part, no dots ahead: what most names are
 
 
 def usable_name(file_name: str) -> bool:
     """Whether ``file_name`` can be a file below the image directory and fits on a line of a log."""
-    if any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in file_name):
+    if any(letter in _TURNING or unicodedata.category(letter) in _NO_LETTERS for letter in file_name):
         return False
     parts = file_name.replace("\\", "/").split("/")
     leaves = ".." in parts or not parts[0] or parts[0].endswith(":")

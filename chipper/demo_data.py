@@ -19,6 +19,7 @@ from chipper.demo_scenes import draw_scene
 from chipper.demo_shapes import CATEGORIES, Shape, shoelace
 from chipper.errors import OptionError, StorageError
 from chipper.files import write_json
+from chipper.options import between
 
 SPLITS = ("train", "val")
 IMAGE_ID_BASE = {"train": 0, "val": 1_000_000}  # ids differ between splits, so a mix-up shows
@@ -42,8 +43,7 @@ class DemoOptions:
         if min(self.size) < 256:
             width, height = self.size
             raise OptionError(f"demo size is {width}x{height} px; crowded images need 256 px or more on each side")
-        if self.seed < 0:
-            raise OptionError(f"demo seed is {self.seed}; give 0 or more")
+        between("--seed", self.seed, 0, 2**63 - 1)
 
 
 def draw_demo(folder: Path, options: DemoOptions) -> None:

@@ -4,6 +4,7 @@ ChipperError                anything a user can cause; one line: what was found,
 OptionError               an option's value makes no sense
 AnnotationError           the COCO file cannot be read or is not COCO
 ProposalError             the proposal file cannot be read or belongs to another data set
+ResultsError              the detections cannot be read or belong to another data set
 ImageError                one image cannot be used (collected per image while exporting)
 ImageDirectoryError       no folder holds the images
 WorkdirError              the workdir is missing, incomplete, of another version or made with other options
@@ -17,11 +18,23 @@ CheckpointError         a checkpoint is damaged or belongs to another model or c
 
 from __future__ import annotations
 
+_LONGEST = 600  # characters of a message that holds what a file holds
+
+
+def one_line(text: str) -> str:
+    """``text`` fit for one line of a log: what is not printable is escaped, and the middle of a very long text left out."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
 
 class ChipperError(Exception):
     """Base of every error that a user can cause; ``str(error)`` is the one line to show."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class OptionError(ChipperError):
@@ -36,6 +49,10 @@ class AnnotationError(ChipperError):
 
 class ProposalError(ChipperError):
     """The proposal file cannot be read or belongs to another data set."""
+
+
+class ResultsError(ChipperError):
+    """The detections cannot be read or belong to another data set."""
 
 
 class ImageError(ChipperError):

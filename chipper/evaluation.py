@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chipper.errors import AnnotationError, CheckpointError, ChipperError, DependencyError, OptionError
+from chipper.errors import AnnotationError, CheckpointError, ChipperError, DependencyError, ResultsError
 from chipper.files import atomic, read_bytes, write_json
+from chipper.masks import packed_rle
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
@@ -36,6 +37,8 @@ class _Detection(msgspec.Struct):
 
 
 EVALUATION = "evaluation.json"  # in the folder of a training run
+_LARGEST_POINT = 1e6  # px of a polygon, which pycocotools walks along px by px
+_LARGEST = 1e30  # px of a box; beyond it pycocotools' areas are not finite
 MOST_NAMED = 12  # classes in a picture's legend
 Curve = npt.NDArray[np.float64]  # (101,)
 AR_LIMITS = (100, 300, 1000)  # proposals an image
@@ -97,7 +100,7 @@ def evaluate(coco_path: Path, detections: Path, masks: bool = False) -> Evaluati
 
     Raises:
         AnnotationError: the COCO file cannot be read.
-        OptionError: the results cannot be read, or are of other images.
+        ResultsError: the results cannot be read, or are of other images.
     """
     content = _read_truth(coco_path, masks)
     found: list[dict[str, Any]] = [
@@ -106,10 +109,12 @@ def evaluate(coco_path: Path, detections: Path, masks: bool = False) -> Evaluati
         for d in _read_results(detections)
     ]
     if masks and any(entry["segmentation"] is None for entry in found):
-        raise OptionError(f"{detections} has no masks; train with --masks, or leave out --masks here")
+        raise ResultsError(f"{detections} has no masks; train with --masks, or leave out --masks here")
+    if masks:
+        _check_masks(detections, content["images"], found)
     unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
     if unknown:
-        raise OptionError(
+        raise ResultsError(
             f"{detections} has detections in {len(unknown)} images that {coco_path} does not have (the first: "
             f"{min(unknown)}); give the annotations that `chipper predict` ran on"
         )
@@ -152,6 +157,7 @@ def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
     content["categories"] = [{"id": 1, "name": "object"}]
     content["annotations"] = [annotation | {"category_id": 1} for annotation in content["annotations"]]
     proposals = open_proposals(path, images.image_id, images.position, int(images.position.max()) + 1).of(images)
+    proposals = proposals[np.isfinite(proposals.box).all(axis=1) & np.isfinite(proposals.score)]
     xywh = np.concatenate((proposals.box[:, :2], proposals.box[:, 2:] - proposals.box[:, :2]), axis=1)
     found = [
         {"image_id": image_id, "category_id": 1, "bbox": box, "score": score}
@@ -228,6 +234,8 @@ def _read_truth(path: Path, masks: bool = False) -> dict[str, Any]:
         images = {image["id"]: image for image in content["images"]}
         categories = [{"id": category["id"], "name": category["name"]} for category in content["categories"]]
         records = list(content["annotations"])
+        if not all(isinstance(category["id"], int) for category in categories):
+            raise TypeError("whole numbers as category ids")
     except (TypeError, KeyError) as error:
         raise AnnotationError(f"{path} is not COCO (it lacks {error}); {_TRUTH_CURE}") from None
     if not images:
@@ -255,13 +263,26 @@ def _read_truth(path: Path, masks: bool = False) -> dict[str, Any]:
         )
         if masks:
             outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-            annotations[-1]["segmentation"] = record.get("segmentation") or outline
+            image = images[record["image_id"]]
+            annotations[-1]["segmentation"] = _usable_mask(record.get("segmentation"), image) or outline
     return {
         "images": [{k: image[k] for k in ("id", "width", "height") if k in image} for image in images.values()],
         "categories": categories,
         "annotations": annotations,
         "info": {},
     }
+
+
+def _usable_mask(segmentation: Any, image: dict[str, Any]) -> Any:
+    """Polygons or an RLE that pycocotools can be given, or None."""
+    try:
+        if isinstance(segmentation, list):
+            polygons = [np.asarray(flat, dtype=np.float64) for flat in segmentation]
+            good = all(flat.ndim == 1 and flat.size >= 6 and flat.size % 2 == 0 for flat in polygons)
+            return segmentation if good and all(np.abs(flat).max() < _LARGEST_POINT for flat in polygons) else None
+        return packed_rle(segmentation, (int(image["width"]), int(image["height"])))
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
 
 
 def _has_box(record: dict[str, Any], images: dict[Any, dict[str, Any]]) -> bool:
@@ -276,21 +297,38 @@ def _has_box(record: dict[str, Any], images: dict[Any, dict[str, Any]]) -> bool:
     if (
         not isinstance(box, list)
         or len(box) != 4
-        or not all(isinstance(v, int | float) and math.isfinite(v) for v in box)
+        or not all(isinstance(v, int | float) and abs(v) < _LARGEST for v in box)
     ):
         return False
     x, y, w, h = box
-    width, height = (images[image_id].get(side) or math.inf for side in ("width", "height"))
+    sides = (images[image_id].get(side) for side in ("width", "height"))
+    width, height = (side if isinstance(side, int | float) and side > 0 else math.inf for side in sides)
     return bool(w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0)
 
 
 def _read_results(path: Path) -> list[_Detection]:
-    content = _read_json(path, OptionError, "detections", _RESULTS_CURE)
+    content = _read_json(path, ResultsError, "detections", _RESULTS_CURE)
     try:
         found = msgspec.convert(content, type=list[_Detection])
     except msgspec.ValidationError as error:
-        raise OptionError(f"{path} is no COCO results file ({error}); {_RESULTS_CURE}") from None
+        raise ResultsError(f"{path} is no COCO results file ({error}); {_RESULTS_CURE}") from None
     return [d for d in found if all(map(math.isfinite, (*d.bbox, d.score)))]
+
+
+def _check_masks(path: Path, images: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    """Pack the masks, which are RLE, and raise ResultsError at one that is none of its image: pycocotools trusts them."""
+    sizes = {image["id"]: [image.get("height"), image.get("width")] for image in images}
+    for entry in found:
+        rle = entry["segmentation"]
+        try:
+            size = [int(side) for side in rle["size"]]
+            if len(size) != 2 or size != sizes.get(entry["image_id"], size) or not 0 < size[0] * size[1] < 2**32:
+                raise ValueError("a mask of another size than its image")
+            entry["segmentation"] = packed_rle(rle, (size[1], size[0]))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise ResultsError(
+                f"{path}: a mask in image {entry['image_id']} is no RLE of its size ({error}); {_RESULTS_CURE}"
+            ) from None
 
 
 def _read_json(path: Path, error: type[ChipperError], what: str, cure: str) -> Any:

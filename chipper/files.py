@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import xxhash
 
 from chipper.errors import ChipperError, StorageError, WorkdirError
-from chipper.locations import is_local, readable, uploaded
+from chipper.locations import is_local, plain, readable, uploaded
 from chipper.schemas import SchemaMismatch, Table
 
+S = TypeVar("S", bound=msgspec.Struct)
 _CURES = {
     errno.ENOSPC: "no space is left on that disk; free some and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -113,7 +114,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Write a Parquet file of several tables one after the other, so that they need not fit into memory together."""
     repeated = [name for name in schema.names if name in _REPEATED]
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated}
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated, "write_page_checksum": True}
     with atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROW_GROUP)
@@ -128,9 +129,13 @@ def read_table(
         WorkdirError: it is missing, unreadable, another table or of other options; the message ends with ``cure``.
     """
     try:
-        with pq.ParquetFile(readable(path)) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             table.check(file.schema_arrow, belongs_to)
-            return file.read(columns=columns)
+            found = file.read(columns=columns)
+        for column in table.columns:
+            if not column.nullable and column.name in found.column_names and found[column.name].null_count:
+                raise SchemaMismatch(f"has rows without {column.name}")
+        return found
     except SchemaMismatch as error:
         raise WorkdirError(f"{path} {error}; {cure}") from error
     except FileNotFoundError as error:
@@ -144,13 +149,27 @@ def read_table(
 def read_bytes(path: Path, error: type[ChipperError], what: str, cure: str) -> bytes:
     """The file's bytes, or ``error`` in one line where it cannot be read."""
     try:
-        return path.read_bytes()
+        return plain(path).read_bytes()
     except FileNotFoundError:
         raise error(f"{what} {path} does not exist; {cure}") from None
     except IsADirectoryError:
         raise error(f"{what} {path} is a folder; {cure}") from None
     except OSError as reason:
         raise error(f"{what} {path} cannot be read ({reason.strerror}); {cure}") from None
+
+
+def read_struct(path: Path, type_: type[S]) -> S:
+    """A JSON file as a msgspec struct.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or not of that type.
+    """
+    data = plain(path).read_bytes()
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def fingerprint(*pieces: bytes) -> str:
@@ -165,7 +184,7 @@ def fingerprint(*pieces: bytes) -> str:
 def fingerprint_of(path: Path) -> str:
     """XXH3-128 of a file, which need not fit into memory."""
     digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
+    with open(plain(path), "rb") as file:
         while piece := file.read(1 << 24):
             digest.update(piece)
     return digest.hexdigest()

@@ -149,7 +149,11 @@ def _is_file(path: Path) -> bool:
 def image_path(folder: Path, file_name: str) -> Path:
     """Where an image lies; ImageError where a link leads out of ``folder``."""
     path = folder / file_name
-    if is_local(folder) and not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        leads_out = is_local(folder) and not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # which of them says that a link leads to itself depends on Python's version
+        raise ImageError("a link leads to itself; copy the file there") from None
+    if leads_out:
         raise ImageError(
             "a link leads out of the image directory; copy the file there, or give --image-dir where it lies"
         )

@@ -8,7 +8,9 @@ to a temporary file here and uploaded whole.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,10 @@ def location(text: str) -> Path:
     """
     if "://" not in text:
         return Path(text)
+    if text.startswith(":"):
+        raise OptionError(
+            f"{text} is no location: it names no protocol; give a folder, or a URL like s3://bucket/folder"
+        )
     from upath import UPath  # imports fsspec, which local files do not need
 
     try:
@@ -44,6 +50,19 @@ def location(text: str) -> Path:
     return cast(Path, place)
 
 
+def plain(place: Path) -> Path:
+    """The location, unless it is a pipe, a socket or a device of this machine, which would be waited for or read for ever.
+
+    Raises:
+        OSError: it is one of these, or not there.
+    """
+    if is_local(place):
+        kind = place.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+    return place
+
+
 def is_local(place: Path) -> bool:
     """Whether a location lies in this machine's file system."""
     return isinstance(place, Path)
@@ -56,12 +75,12 @@ def fresh(place: Path) -> Path:
 
 def readable(place: Path) -> Path | IO[bytes]:
     """What libraries that read files take: the path itself, or an open file."""
-    return place if is_local(place) else place.open("rb")
+    return plain(place) if is_local(place) else place.open("rb")
 
 
 def whole(place: Path) -> Path | IO[bytes]:
     """The path itself, or the content in memory."""
-    return place if is_local(place) else io.BytesIO(place.read_bytes())
+    return plain(place) if is_local(place) else io.BytesIO(place.read_bytes())
 
 
 def read_range(place: Path, start: int, end: int) -> bytes:

@@ -25,23 +25,51 @@ def clip_segmentation(segmentation: Any, window: Window, image_size: tuple[int, 
     try:
         if isinstance(segmentation, list):
             return _clip_polygons(segmentation, window)
-        return _clip_rle(_packed(segmentation, image_size), window, image_size)
+        return _clip_rle(packed_rle(segmentation, image_size), window, image_size)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError):  # whatever the JSON holds
         return [], None
 
 
-def _packed(rle: dict[str, Any], image_size: tuple[int, int]) -> dict[str, Any]:
+def packed_rle(rle: dict[str, Any], image_size: tuple[int, int]) -> dict[str, Any]:
     """An RLE of the image's size, compressed; pycocotools trusts counts and sizes, so they are checked before."""
     size = [image_size[1], image_size[0]]
     counts = rle["counts"]
     if list(rle["size"]) != size:
         raise ValueError("a mask of another size than its image")
     if isinstance(counts, str):
+        runs = unpacked_runs(counts)
+        if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
+            raise ValueError("run lengths that do not add up to the image")
         return {"size": size, "counts": counts.encode("ascii")}
     if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
         raise ValueError("run lengths that do not add up to the image")
     packed: dict[str, Any] = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
     return packed
+
+
+def unpacked_runs(counts: str) -> list[int]:
+    """The run lengths of a compressed RLE. Raises ValueError where the text is none.
+
+    Each number is written in digits of 5 bits, the lowest first, as letters from "0" on, with 32 added to all but the last; from
+    the fourth on it is the difference from the one two before (pycocotools' rleFrString). pycocotools reads on where
+    the last digit is missing, and runs for hours on lengths that are negative.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for letter in counts:
+        digit = ord(letter) - 48
+        if not 0 <= digit < 64 or shift > 35:
+            raise ValueError("a compressed mask of other letters or of too long numbers")
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            if digit & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("a compressed mask that is cut")
+    return runs
 
 
 def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float]], float | None]:

@@ -108,6 +108,7 @@ def _mine_part(
     options = dataset.positive_options
     images, annotations = workdir.images(dataset, part), workdir.annotations(dataset, part)
     positives = workdir.chips(dataset, part, POSITIVE)
+    workdir.check_references(dataset, part, POSITIVE, images, annotations, positives)
     of_images = offsets_of(images.image_id, annotations.image_id), offsets_of(images.image_id, positives.image_id)
     found, shown, used = [], [], 0
     for start in range(0, len(images), _IMAGES_AT_ONCE):

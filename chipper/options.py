@@ -15,13 +15,29 @@ CHIP_SIZE = 512  # SNIPER, section 3.1
 STRIDE = "32"  # SNIPER, section 3.1
 EPOCHS = 7  # SNIPER, section 4.1
 PLACEMENTS = ("grid", "slide")
+LARGEST_CHIP = 16_384  # px; a batch of larger ones fits into no GPU, and JPEG ends at 65,535
+MOST_VARIANTS = 1_000
+MOST_EPOCHS = 10_000
 PADDING = (124, 116, 104)
 """RGB of the part of a chip that is no image: ImageNet's mean, which a normalising network sees as zero."""
 
 
-def _at_least(name: str, value: float, low: float) -> None:
+def at_least(name: str, value: float, low: float) -> None:
+    """Raise OptionError where an option is under its lower bound, or not finite."""
     if not (math.isfinite(value) and value >= low):
         raise OptionError(f"{name} is {value:g}; it must be at least {low:g}")
+
+
+def between(name: str, value: float, low: float, high: float) -> None:
+    """Raise OptionError where an option is not between its bounds, both included, or is no number."""
+    if not low <= value <= high:
+        raise OptionError(f"{name} is {value:g}; it goes from {low:g} to {high:g}")
+
+
+def sixty_four_bits(name: str, value: int) -> None:
+    """Raise OptionError where a seed is beyond what generators take."""
+    if not -(2**63) <= value < 2**63:
+        raise OptionError(f"{name} is {value}; it must fit into 64 bits")
 
 
 @dataclass(frozen=True)
@@ -44,18 +60,19 @@ class PositiveOptions:
             raise OptionError(f"--placement is {self.placement}; it is {' or '.join(PLACEMENTS)}")
         if len(self.scales) != len(self.valid_ranges):
             raise OptionError(f"--valid-ranges names {len(self.valid_ranges)} ranges for {len(self.scales)} scales")
-        _at_least("--chip-size", self.chip_size, 16)
-        _at_least("--stride", self.stride_low, 1)
+        between("--chip-size", self.chip_size, 16, LARGEST_CHIP)
+        at_least("--stride", self.stride_low, 1)
         if self.stride_high < self.stride_low:
-            raise OptionError(f"--stride {self.stride_low}-{self.stride_high}: the second number is below the first")
+            raise OptionError(
+                f"--stride {self.stride_low}-{self.stride_high}: the second number is below the first; write 56-59"
+            )
         if self.stride_high > self.chip_size:
             raise OptionError(
-                f"--stride {self.stride_high} is over the chip size {self.chip_size}: windows would leave gaps"
+                f"--stride {self.stride_high} is over the chip size {self.chip_size}: windows would leave gaps; give less"
             )
-        _at_least("--variants", self.variants, 1)
-        _at_least("--epochs", self.epochs, 1)
-        if not -(2**63) <= self.seed < 2**63:
-            raise OptionError(f"--seed is {self.seed}; it must fit into 64 bits")
+        between("--variants", self.variants, 1, MOST_VARIANTS)
+        between("--epochs", self.epochs, 1, MOST_EPOCHS)
+        sixty_four_bits("--seed", self.seed)
 
     @classmethod
     def parse(
@@ -68,7 +85,7 @@ class PositiveOptions:
             bounds = (int(low), int(high) if dash else int(low))
         except ValueError:
             raise OptionError(
-                f"--stride: {stride!r} is neither a number of px like 32 nor a range like 56-59"
+                f"--stride: {stride!r} is neither a number of px nor a range; write it like 32 or 56-59"
             ) from None
         ranges = parse_valid_ranges(valid_ranges, parsed)
         return cls(parsed, ranges, stride_low=bounds[0], stride_high=bounds[1], **rest)
@@ -100,8 +117,16 @@ class PositiveOptions:
 
     @classmethod
     def from_text(cls, stored: dict[str, Any]) -> PositiveOptions:
-        """The options that `as_text` wrote."""
-        return cls.parse(**stored)
+        """The options that `as_text` wrote. Raises ValueError where they are not such."""
+        if stored.keys() != (wanted := cls.parse().as_text()).keys():
+            raise ValueError(f"its options are not {', '.join(wanted)}")
+        for name, value in wanted.items():
+            if type(stored[name]) is not type(value):
+                raise ValueError(f"its option {name} is {stored[name]!r}")
+        try:
+            return cls.parse(**stored)
+        except OptionError as error:
+            raise ValueError(f"its option {error}") from None
 
 
 @dataclass(frozen=True)
@@ -115,9 +140,9 @@ class NegativeOptions:
     per_image: int = 2
 
     def __post_init__(self) -> None:
-        _at_least("--max-proposals", self.max_proposals, 1)
-        _at_least("--min-proposals", min(self.min_proposals_finest, self.min_proposals), 1)
-        _at_least("--negatives-per-image", self.per_image, 0)
+        at_least("--max-proposals", self.max_proposals, 1)
+        at_least("--min-proposals", min(self.min_proposals_finest, self.min_proposals), 1)
+        at_least("--negatives-per-image", self.per_image, 0)
         if not 0 < self.nms <= 1:
             raise OptionError(f"--nms is {self.nms:g}; it is an IoU, over 0 and at most 1")
 
@@ -186,8 +211,7 @@ class RenderOptions:
     pixels: PixelOptions = PixelOptions()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise OptionError(f"--quality is {self.quality}; it goes from 1 to 100")
+        between("--quality", self.quality, 1, 100)
         if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
             raise OptionError(f"--subsampling is {self.subsampling}; it is 4:4:4, 4:2:2 or 4:2:0")
         if self.exif not in ("auto", "apply", "ignore"):
@@ -214,9 +238,8 @@ class ExportOptions:
     retry_errors: bool = False
 
     def __post_init__(self) -> None:
-        _at_least("--chips-per-shard", self.chips_per_shard, 1)
-        _at_least("--max-errors", self.max_errors, 0)
-        if not 0 <= self.max_error_share <= 1:
-            raise OptionError(f"max_error_share is {self.max_error_share:g}; it goes from 0 to 1")
+        at_least("--chips-per-shard", self.chips_per_shard, 1)
+        at_least("--max-errors", self.max_errors, 0)
+        between("max_error_share", self.max_error_share, 0, 1)
         if self.on_error not in ("skip", "fail"):
             raise OptionError(f"--on-error is {self.on_error}; it is skip or fail")

@@ -9,19 +9,18 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from chipper.errors import ShardError, WorkdirError
 from chipper.export import ShardSet
-from chipper.files import read_table
+from chipper.files import read_struct, read_table
 from chipper.locations import fresh, is_local, read_range
 from chipper.options import PixelOptions
 from chipper.schemas import SHARD_INDEX, SchemaMismatch
 from chipper.schemas.table import check_version
-from chipper.shards import index_path, read_receipt, tar_path
+from chipper.shards import index_path, is_shard_file, read_receipt, tar_path
 from chipper.workdir import DATASET
 
 _INDICES = 64  # that a finder remembers
@@ -45,12 +44,17 @@ class Pool:
         empty = SHARD_INDEX.arrow_schema("").append(pa.field("shard", pa.int64())).empty_table()
         indices = [empty]
         for number, name in enumerate(self.names):
-            if read_receipt(folder, name) is None:
+            receipt = read_receipt(folder, name)
+            if receipt is None:
                 raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
             try:
                 index = read_table(index_path(folder, name), SHARD_INDEX, None, "run `chipper verify`")
             except WorkdirError as error:
                 raise ShardError(str(error)) from None
+            if not _inside(index, receipt.bytes):
+                raise ShardError(
+                    f"{index_path(folder, name)} speaks of bytes that the shard does not have; delete the shard and {RERUN}"
+                )
             index = index.append_column("shard", pa.array(np.full(len(index), number)))
             indices.append(index.replace_schema_metadata(empty.schema.metadata).cast(empty.schema))
         table = pa.concat_tables(indices).sort_by("chip_id")
@@ -100,9 +104,13 @@ class Pool:
         jpeg = data[: int(self._image[1][row])]
         record = data[int(self._record[0][row]) - start :]
         if len(data) != end - start or zlib.crc32(record, zlib.crc32(jpeg)) != self._crc[row]:
-            name = tar_path(self.folder, self.names[int(self._shard[row])])
-            raise ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
+            raise self.damaged(row)
         return jpeg, record
+
+    def damaged(self, row: int) -> ShardError:
+        """What to say of a sample that is not as it was written."""
+        name = tar_path(self.folder, self.names[int(self._shard[row])])
+        return ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
 
     def _bytes(self, shard: int, start: int, end: int) -> bytes:
         if self._local:
@@ -178,16 +186,28 @@ class ShardFinder:
         return self._ids[name]
 
 
+def _inside(index: pa.Table, size: int) -> bool:
+    """Whether every sample lies inside a tar of ``size`` bytes, its JPEG before its record."""
+    image, image_size, record, record_size = (
+        index[name].to_numpy() for name in ("image_offset", "image_size", "json_offset", "json_size")
+    )
+    ordered = (image >= 0) & (image_size >= 0) & (record_size >= 0) & (record <= size) & (record_size <= size - record)
+    return bool((ordered & (image <= record) & (image_size <= record - image)).all())
+
+
 def read_shard_set(folder: Path) -> ShardSet:
     """Read shards/dataset.json; ShardError where no finished export lies."""
     path = folder / DATASET
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=ShardSet)
+        found = read_struct(path, ShardSet)
         check_version(found.format_version)
+        strange = [name for name in found.shards if not is_shard_file(tar_path(folder, name)) or "/" in name]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is no name of a shard")
     except FileNotFoundError:
         raise ShardError(
             f"{path} does not exist: no finished export lies there; run `chipper export-shards` first"
         ) from None
-    except (msgspec.DecodeError, ValueError, SchemaMismatch, OSError) as error:
+    except (ValueError, SchemaMismatch, OSError) as error:
         raise ShardError(f"{path} cannot be used ({error}); {RERUN}") from None
     return found

@@ -23,7 +23,7 @@ from chipper.pool import Pool, ShardFinder, exported_pixels
 from chipper.progress import Monitor
 from chipper.proposals import ProposalFile, open_proposals
 from chipper.render import render_chip
-from chipper.samples import SampleWriter
+from chipper.samples import UNREADABLE, SampleWriter, read_record
 from chipper.workdir import DATASET, PART_IMAGES, Dataset, Workdir
 
 COUNT = 12  # images, when no ids are given
@@ -154,8 +154,12 @@ class _Pictures:
         for k, place in enumerate(pool.rows(chips.chip_id).tolist() if pool is not None else [-1] * len(chips)):
             if pool is not None and place >= 0:
                 jpeg, record = pool.read(place)
-                with Image.open(io.BytesIO(jpeg)) as image:
-                    pixels = image.convert("RGB")
+                try:
+                    read_record(record)
+                    with Image.open(io.BytesIO(jpeg)) as image:
+                        pixels = image.convert("RGB")
+                except UNREADABLE:
+                    raise pool.damaged(place) from None
             else:
                 record = writer.record(k)
                 content = int(chips.content_width[k]), int(chips.content_height[k])
@@ -280,5 +284,7 @@ def _rows(workdir: Workdir, dataset: Dataset, options: PreviewOptions) -> Ints:
         missing -= set(ids[rows].tolist())
     if missing:
         begin = workdir.image_places(dataset, 0)[0][:3].tolist()
-        raise OptionError(f"image {min(missing)} is not in {workdir.path}; its ids begin with {begin}")
+        raise OptionError(
+            f"image {min(missing)} is not in {workdir.path}; give some of its ids, which begin with {begin}"
+        )
     return np.concatenate(found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from chipper.coco_check import whole_number
 from chipper.columns import Images, Ints, offsets_of
 from chipper.errors import ProposalError
 from chipper.files import atomic, fingerprint, fingerprint_of, read_bytes, write_table
+from chipper.locations import plain
 from chipper.negatives import Proposals
 from chipper.schemas import PROPOSALS, SchemaMismatch
 
@@ -91,7 +94,7 @@ class _Streamed(ProposalFile):
 
     def _of(self, images: Images) -> Proposals:
         groups = np.flatnonzero((self.first <= images.position.max()) & (self.last >= images.position.min()))
-        with pq.ParquetFile(self.path) as file:
+        with _parquet(self.path) as file, _refusing(self.path):
             found = Proposals.from_arrow(file.read_row_groups(groups.tolist()))
         order = np.argsort(images.image_id, kind="stable")
         place = order[np.searchsorted(images.image_id, found.image_id, sorter=order).clip(max=len(images) - 1)]
@@ -126,7 +129,8 @@ def open_proposals(path: Path, image_ids: Ints, positions: Ints, image_records: 
 def _load(path: Path) -> _Loaded:
     """Read a file that is read whole."""
     if path.suffix == ".parquet":
-        table = _parquet(path).read()
+        with _parquet(path) as file, _refusing(path):
+            table = file.read()
         rows = np.stack([table[name].to_numpy() for name in ("x1", "y1", "x2", "y2", "score")], axis=1)
         return _Loaded(path, fingerprint_of(path), _by_image(table["image_id"].to_numpy(), rows))
     data = read_bytes(path, ProposalError, "proposal file", "make one with `chipper propose`, or give another path")
@@ -165,7 +169,7 @@ def _rows(path: Path, value: Any, image_id: int) -> np.ndarray:
         array = np.asarray(None)
     if array.size == 0:
         return np.zeros((0, 5))
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "iuf":
         raise ProposalError(f"{path}: the proposals of image {image_id} are not numbers; {_CURE}")
     if array.ndim != 2 or array.shape[1] not in (4, 5):
         raise ProposalError(
@@ -189,13 +193,14 @@ def _image_key(path: Path, key: Any) -> int:
 def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
     try:
         results = msgspec.json.decode(data, type=list[_Result])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProposalError(
             f"{path} is no COCO results file ({error}); it is a list of image_id, bbox, score"
         ) from None
     ids = np.array([r.image_id for r in results], dtype=np.int64)
     rows = np.array([(*r.bbox, r.score) for r in results], dtype=np.float64).reshape(-1, 5)
-    rows[:, 2:4] += rows[:, :2]
+    with np.errstate(over="ignore"):  # what is not finite is left out later
+        rows[:, 2:4] += rows[:, :2]
     return _by_image(ids, rows)
 
 
@@ -218,22 +223,35 @@ def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray, image_recor
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path)
+    with _refusing(path):
+        file = pq.ParquetFile(plain(path), page_checksum_verification=True)
         PROPOSALS.check(file.schema_arrow)
+        return file
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what pyarrow says of a Parquet file into a ProposalError."""
+    try:
+        yield
     except FileNotFoundError:
         raise ProposalError(f"proposal file {path} does not exist; make one with `chipper propose`") from None
-    except (SchemaMismatch, OSError, pa.ArrowException) as error:
-        raise ProposalError(f"{path} is no proposal file: it {str(error).splitlines()[0]}; {_CURE}") from None
-    return file
+    except SchemaMismatch as error:
+        raise ProposalError(f"{path} is no proposal file: it {error}; {_CURE}") from None
+    except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ProposalError(f"{path} is no proposal file: it is damaged or no Parquet ({what}); {_CURE}") from None
 
 
 def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
     order = np.argsort(image_ids, kind="stable")
     seen, first, last = [], [], []
-    with _parquet(path) as file:
+    with _parquet(path) as file, _refusing(path):
         for group in range(file.num_row_groups):
-            ids = np.unique(file.read_row_group(group, columns=["image_id"])["image_id"].to_numpy())
+            column = file.read_row_group(group, columns=["image_id"])["image_id"]
+            if column.null_count:
+                raise SchemaMismatch("has rows without image_id")
+            ids = np.unique(column.to_numpy())
             seen.append(ids)
             found = order[np.searchsorted(image_ids, ids, sorter=order).clip(max=image_ids.size - 1)]
             known = positions[found[image_ids[found] == ids]]

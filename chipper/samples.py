@@ -20,6 +20,46 @@ def sample_key(image_id: int, scale_index: int, x: int, y: int) -> str:
     return f"{image_id:012d}_{scale_index}_{x:05d}_{y:05d}"
 
 
+UNREADABLE = (KeyError, TypeError, ValueError, IndexError, OSError, RecursionError, msgspec.DecodeError)
+"""What decoding a sample raises that is not one; a checksum to fit does not make it one."""
+
+
+class _Label(msgspec.Struct):
+    """What must stand in a record's annotation."""
+
+    id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    valid: bool
+    ignore: bool
+
+
+class _Record(msgspec.Struct):
+    """What must stand in a record."""
+
+    image_id: int
+    file_name: str
+    width: int
+    height: int
+    annotations: list[_Label]
+    chip: dict[str, Any]
+
+
+def read_record(record: bytes) -> dict[str, Any]:
+    """A sample's JSON record. Raises one of `UNREADABLE` where it is none."""
+    msgspec.json.decode(record, type=_Record)
+    found: dict[str, Any] = msgspec.json.decode(record)
+    return found
+
+
+def decoded(text: bytes) -> Any:
+    """What the JSON ``text`` holds; None, which is neither mask nor keypoints, where it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 class SampleWriter:
     """Makes the JSON records of the chips of one part of a workdir."""
 
@@ -89,12 +129,10 @@ class SampleWriter:
         }
         if annotations.segmentation[whole] is not None:
             size = int(self._images.width[image]), int(self._images.height[image])
-            segmentation, area = clip_segmentation(msgspec.json.decode(annotations.segmentation[whole]), window, size)
+            segmentation, area = clip_segmentation(decoded(annotations.segmentation[whole]), window, size)
             out["segmentation"] = segmentation
             if area is not None:
                 out["area"] = round(area, 2)
         if annotations.keypoints[whole] is not None:
-            out["keypoints"], out["num_keypoints"] = clip_keypoints(
-                msgspec.json.decode(annotations.keypoints[whole]), window
-            )
+            out["keypoints"], out["num_keypoints"] = clip_keypoints(decoded(annotations.keypoints[whole]), window)
         return out

@@ -54,7 +54,9 @@ class Scale:
             raise OptionError(f"--scales: {text!r} is beyond {LARGEST_SIDE} px; write 512, 1.667 or 800:1280")
         if len(numbers) == 2:
             if numbers[1] < numbers[0]:
-                raise OptionError(f"--scales: in {text!r} the cap on the long side is below the short side")
+                raise OptionError(
+                    f"--scales: in {text!r} the cap on the long side is below the short side; write 800:1280"
+                )
             return cls(short_side=numbers[0], long_cap=numbers[1])
         return cls(long_side=numbers[0]) if numbers[0] >= SMALLEST_LONG_SIDE else cls(factor=numbers[0])
 
@@ -133,12 +135,14 @@ def parse_valid_ranges(text: str | None, scales: tuple[Scale, ...]) -> tuple[Val
             f"--scales names {len(scales)} scales and the default valid ranges are for 3; "
             f"give one range per scale, like --valid-ranges {DEFAULT_VALID_RANGES}"
         )
-    ranges = tuple(ValidRange.parse(part.strip()) for part in (text or DEFAULT_VALID_RANGES).split(","))
+    ranges = tuple(
+        ValidRange.parse(part.strip()) for part in (DEFAULT_VALID_RANGES if text is None else text).split(",")
+    )
     if len(ranges) != len(scales):
         raise OptionError(f"--valid-ranges names {len(ranges)} ranges for {len(scales)} scales; give one per scale")
     for coarse, fine in pairwise(ranges):
         if fine.low > coarse.low or fine.high > coarse.high:
             raise OptionError(
-                f"--valid-ranges: {fine} follows {coarse}, but scales go from coarse to fine, so ranges from large to small"
+                f"--valid-ranges: {fine} follows {coarse}, but scales go from coarse to fine; give the ranges from large to small"
             )
     return ranges

@@ -57,13 +57,10 @@ def read_part(workdir: Path, belongs_to: str, part: int, kind: str) -> PartTable
     """The tables of one part; ``belongs_to`` (the id of the epochs) makes a rebuilt workdir another key of the cache."""
     place = Workdir(workdir)
     dataset = place.dataset()
-    return PartTables(
-        dataset.positive_options,
-        place.images(dataset, part),
-        place.annotations(dataset, part),
-        place.chips(dataset, part, kind),
-        place.labels(dataset, part, kind),
-    )
+    images, annotations = place.images(dataset, part), place.annotations(dataset, part)
+    chips, labels = place.chips(dataset, part, kind), place.labels(dataset, part, kind)
+    place.check_references(dataset, part, kind, images, annotations, chips, labels)
+    return PartTables(dataset.positive_options, images, annotations, chips, labels)
 
 
 def plan_shards(workdir: Workdir, dataset: Dataset, chips_per_shard: int, render: RenderOptions) -> list[ShardPlan]:

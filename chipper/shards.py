@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from chipper.errors import ShardError
-from chipper.files import atomic, remove, write_json, write_table
+from chipper.files import atomic, read_struct, remove, write_json, write_table
 from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -93,9 +93,9 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
     another size or no index.
     """
     try:
-        receipt = msgspec.json.decode(receipt_path(folder, name).read_bytes(), type=Receipt)
+        receipt = read_struct(receipt_path(folder, name), Receipt)
         whole = tar_path(folder, name).stat().st_size == receipt.bytes and index_path(folder, name).exists()
-    except (OSError, ValueError, msgspec.DecodeError):  # not UTF-8 is a ValueError
+    except (OSError, ValueError):
         return None
     return receipt if whole and receipt.name == name else None
 

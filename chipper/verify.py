@@ -16,6 +16,7 @@ from chipper.files import read_table, remove
 from chipper.locations import fresh
 from chipper.pool import read_shard_set
 from chipper.progress import Monitor
+from chipper.samples import UNREADABLE, read_record
 from chipper.schemas import SHARD_INDEX
 from chipper.shards import index_path, read_receipt, receipt_path, tar_path
 from chipper.workers import Workers
@@ -94,6 +95,8 @@ def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], ch
                 file = tar.extractfile(member)
                 assert file is not None
                 data.append(file.read())
+            if (len(data[0]), len(data[1])) != (row["image_size"], row["json_size"]):
+                return f"sample {row['key']} is of another size than the index says"
             if zlib.crc32(data[1], zlib.crc32(data[0])) != row["crc32"]:
                 return f"sample {row['key']} does not have its checksum"
             try:
@@ -101,7 +104,8 @@ def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], ch
                     image.load()
                     if image.size != (chip_size, chip_size):
                         return f"sample {row['key']} is {image.size[0]}x{image.size[1]} px"
-            except OSError as error:
+                read_record(data[1])
+            except UNREADABLE as error:
                 return f"sample {row['key']} cannot be decoded ({error})"
         if tar.next() is not None:
             return "it holds more samples than its index"

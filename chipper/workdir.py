@@ -18,14 +18,23 @@ import numpy as np
 import pyarrow as pa
 
 from chipper.coco import Category
+from chipper.coco_check import usable_name
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Ints, Labels, concatenate
-from chipper.errors import WorkdirError
-from chipper.files import fingerprint, read_table, storage_errors, write_json, write_table
+from chipper.errors import ChipperError, OptionError, WorkdirError
+from chipper.files import fingerprint, read_struct, read_table, storage_errors, write_json, write_table
 from chipper.images import find_image_dir
 from chipper.locations import is_local, location
 from chipper.options import PositiveOptions
 from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, FORMAT_VERSION, IMAGES, LABELS, SchemaMismatch, Table
 from chipper.schemas.table import check_version
+from chipper.table_check import (
+    fault_of_annotations,
+    fault_of_chips,
+    fault_of_counts,
+    fault_of_images,
+    fault_of_labels,
+    fault_of_references,
+)
 
 PART_IMAGES = 10_000
 DATASET = "dataset.json"
@@ -33,6 +42,19 @@ REBUILD = "run `chipper build-positives` again with --overwrite"
 REMINE = "run `chipper mine-negatives` again"
 
 T = TypeVar("T", bound=Columns)
+_COUNTS = (
+    "images",
+    "images_without_objects",
+    "boxes",
+    "crowds",
+    "boxes_covered",
+    "boxes_moved_to_coarser_scale",
+    "boxes_in_no_valid_range",
+    "boxes_no_chip_can_hold",
+    "labels",
+    "valid_labels",
+)
+"""What `dataset.json` counts, beside chips by scale and skipped records by reason."""
 
 
 class Source(msgspec.Struct):
@@ -93,6 +115,14 @@ class Workdir:
         """Folder of the training runs."""
         return self.path / "runs"
 
+    def run_dir(self, name: str) -> Path:
+        """The folder of the training run ``name``. Raises OptionError where that is no plain name."""
+        if not usable_name(name) or "/" in name or "\\" in name:
+            raise OptionError(
+                f"--name: {name!r} is no plain name for a folder in {self.runs}; give one like detector-2"
+            )
+        return self.runs / name
+
     def exists(self) -> bool:
         """Whether a finished build-positives lies here."""
         return (self.path / DATASET).exists()
@@ -105,14 +135,15 @@ class Workdir:
         """
         path = self.path / DATASET
         try:
-            dataset = msgspec.json.decode(path.read_bytes(), type=Dataset)
+            dataset = read_struct(path, Dataset)
             check_version(dataset.format_version)
+            _check_contents(dataset)
         except FileNotFoundError:
             raise WorkdirError(
                 f"{path} does not exist: no finished workdir lies there; run `chipper build-positives coco.json` first, "
                 "or give --workdir"
             ) from None
-        except (msgspec.DecodeError, ValueError, SchemaMismatch, OSError) as error:
+        except (ValueError, SchemaMismatch, OSError) as error:
             raise WorkdirError(f"{path} cannot be used ({error}); {REBUILD}") from None
         return dataset
 
@@ -144,10 +175,19 @@ class Workdir:
         """
         names = [str(name) for part in range(dataset.parts) for name in self.images(dataset, part).file_name]
         recorded = None
-        if dataset.image_dir:
-            recorded = location(dataset.image_dir) if "://" in dataset.image_dir else self.path / dataset.image_dir
+        if dataset.image_dir and given is None:
+            recorded = self._recorded(dataset.image_dir)
         found = find_image_dir(self.path / dataset.source.path, names, given or recorded)
         return found.resolve() if is_local(found) else found
+
+    def _recorded(self, image_dir: str) -> Path:
+        """The image directory that dataset.json names, a URL or seen from the workdir."""
+        try:
+            return location(image_dir) if "://" in image_dir else self.path / image_dir
+        except ChipperError as error:
+            raise WorkdirError(
+                f"{self.path / DATASET}: the image_dir {error}, or another one with --image-dir"
+            ) from None
 
     # --- tables in parts ---
 
@@ -157,7 +197,8 @@ class Workdir:
 
     def images(self, dataset: Dataset, part: int) -> Images:
         """Images of one part."""
-        return self._read(Images, IMAGES, "part", part, dataset.id)
+        images = self._read(Images, IMAGES, "part", part, dataset.id)
+        return self._checked(images, fault_of_images(images), IMAGES, "part", part)
 
     def image_places(self, dataset: Dataset, part: int) -> tuple[Ints, Ints]:
         """Ids of the images of one part, and their places in the COCO file."""
@@ -166,7 +207,8 @@ class Workdir:
 
     def annotations(self, dataset: Dataset, part: int) -> Annotations:
         """Annotations of one part."""
-        return self._read(Annotations, ANNOTATIONS, "part", part, dataset.id)
+        annotations = self._read(Annotations, ANNOTATIONS, "part", part, dataset.id)
+        return self._checked(annotations, fault_of_annotations(annotations), ANNOTATIONS, "part", part)
 
     def boxes(self, dataset: Dataset, part: int) -> Annotations:
         """Annotations of one part without masks and keypoints, which can be most of it."""
@@ -179,7 +221,8 @@ class Workdir:
 
     def chips(self, dataset: Dataset, part: int, kind: str) -> Chips:
         """Chips of one kind and part."""
-        return self._read(Chips, CHIPS, kind, part, self._id(dataset, kind))
+        chips = self._read(Chips, CHIPS, kind, part, self._id(dataset, kind))
+        return self._checked(chips, fault_of_chips(chips, dataset.positive_options), CHIPS, kind, part)
 
     def chip_ids(self, dataset: Dataset, part: int, kind: str) -> tuple[Ints, Ints]:
         """Ids and variants of the chips of one kind and part."""
@@ -188,7 +231,22 @@ class Workdir:
 
     def labels(self, dataset: Dataset, part: int, kind: str) -> Labels:
         """Labels of one kind and part."""
-        return self._read(Labels, LABELS, kind, part, self._id(dataset, kind))
+        labels = self._read(Labels, LABELS, kind, part, self._id(dataset, kind))
+        return self._checked(labels, fault_of_labels(labels), LABELS, kind, part)
+
+    def check_references(
+        self,
+        dataset: Dataset,
+        part: int,
+        kind: str,
+        images: Images,
+        annotations: Annotations,
+        chips: Chips,
+        labels: Labels | None = None,
+    ) -> None:
+        """Raise WorkdirError where the tables of one part do not belong together, row by row."""
+        categories = np.array([category.id for category in dataset.categories], np.int64)
+        self._checked(chips, fault_of_references(images, annotations, chips, labels, categories), CHIPS, kind, part)
 
     def label_categories(self, dataset: Dataset, part: int, kind: str) -> Ints:
         """Category ids among the labels of one kind and part."""
@@ -233,12 +291,32 @@ class Workdir:
     def _part(self, table: Table, kind: str, part: int) -> Path:
         return self.path / table.name / f"{kind}-{part:05d}.parquet"
 
+    def _checked(self, columns: T, fault: str, table: Table, kind: str, part: int) -> T:
+        """``columns``, unless there is a fault in them."""
+        if fault:
+            path, cure = self._part(table, kind, part), REMINE if kind == NEGATIVE else REBUILD
+            raise WorkdirError(f"{path}, or a table it belongs to, has been altered: it holds {fault}; {cure}")
+        return columns
+
     def _read(self, columns: type[T], table: Table, kind: str, part: int, belongs_to: str) -> T:
         return columns.from_arrow(self._table(table, kind, part, belongs_to))
 
     def _table(self, table: Table, kind: str, part: int, belongs_to: str, columns: list[str] | None = None) -> pa.Table:
         cure = REMINE if kind == NEGATIVE else REBUILD
         return read_table(self._part(table, kind, part), table, belongs_to, cure, columns)
+
+
+def _check_contents(dataset: Dataset) -> None:
+    """Raise ValueError unless options and counts are such as chipper writes."""
+    scales = [str(scale) for scale in dataset.positive_options.scales]
+    fault = fault_of_counts(dataset.counts, _COUNTS, "positive_chips", scales)
+    if not dataset.categories or dataset.parts < 1:
+        fault = "no categories or no parts"
+    if dataset.negatives is not None and not fault:
+        fault = fault_of_counts(dataset.negatives.counts, ("proposals",), "negative_chips", scales)
+        fault = fault or fault_of_counts({**dataset.negatives.options, "": {}}, ("per_image",), "", [])
+    if fault:
+        raise ValueError(f"it holds {fault}")
 
 
 def dataset_id(source_hash: str, options: PositiveOptions) -> str:

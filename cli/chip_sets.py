@@ -10,14 +10,12 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import dry_run_option, jobs_option, shards_option, workdir_option
+from chipper.cli.options import Place, dry_run_option, jobs_option, shards_option, workdir_option
 from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 _OPTIONS = (
-    click.option(
-        "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; it must not exist yet."
-    ),
+    click.option("--out", type=Place(path_type=Path), required=True, help="Folder to make; it must not exist yet."),
     click.option(
         "--epoch", type=int, default=0, show_default=True, help="Whose chips: the positives and the negatives drawn."
     ),

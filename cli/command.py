@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chipper.cli.config import as_yaml, defaults_from, keep_options, names_of, options_of
+from chipper.cli.options import Place
 from chipper.cli.run_log import RunLog
 from chipper.cli.session import Session
 from chipper.workdir import Workdir
@@ -45,7 +46,7 @@ def _flag(*words: str, **settings: Any) -> click.Option:
 
 _CONFIG = click.Option(
     ["--config"],
-    type=click.Path(path_type=Path),
+    type=Place(path_type=Path),
     envvar="CHIPPER_CONFIG",
     is_eager=True,  # before the options that it gives
     expose_value=False,
@@ -91,7 +92,13 @@ class Command(click.Command):
         if code == 0 and session.skipped:
             code = SKIPPED_ITEMS
         writes = any(parameter.name == "dry_run" for parameter in self.params)
-        if workdir is not None and writes and not session.dry_run and code in (0, SKIPPED_ITEMS):
+        if (
+            workdir is not None
+            and workdir.path.is_dir()
+            and writes
+            and not session.dry_run
+            and code in (0, SKIPPED_ITEMS)
+        ):
             keep_options(workdir.path, session.command, options)
         session.end(code)
         ctx.exit(code)

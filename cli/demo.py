@@ -8,13 +8,13 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import dry_run_option
+from chipper.cli.options import Place, dry_run_option
 
 
 @command()
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default="chipper-demo",
     show_default=True,
     help="Folder to fill; an earlier demo in it is replaced.",

@@ -11,15 +11,15 @@ import click
 
 from chipper.cli.command import SKIPPED_ITEMS, command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import dry_run_option
+from chipper.cli.options import Place, dry_run_option
 
 _NAMED = 5  # files that could not be used
 _NAMES = 12  # categories
 
-_folder = click.Path(path_type=Path, file_okay=False)
+_folder = Place(path_type=Path, file_okay=False)
 _out_option = click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(path_type=Path, dir_okay=False),
     default="coco.json",
     show_default=True,
     help="COCO file to write.",
@@ -32,7 +32,7 @@ _images_option = click.option(
 )
 _classes_option = click.option(
     "--classes",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(path_type=Path, dir_okay=False),
     help="Text file with the names of the categories, one a line, in the order of their ids.",
 )
 _difficult_option = click.option(
@@ -61,7 +61,7 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
 
 
 @command("import-voc")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place(path_type=Path))
 @click.option("--split", help="List in ImageSets/Main, like trainval; by default all annotation files.")
 @click.option(
     "--coordinates",
@@ -89,7 +89,7 @@ def import_voc(
 
 
 @command("import-yolo")
-@click.argument("source", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("source", metavar="DATA", type=Place(path_type=Path))
 @click.option("--split", help="Which of data.yaml's train, val, test; by default train.")
 @_with(_out_option, _classes_option, _on_error_option, dry_run_option)
 @click.pass_context
@@ -107,7 +107,7 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
 
 
 @command("import-visdrone")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place(path_type=Path))
 @click.option(
     "--ignored",
     "difficult",
@@ -132,7 +132,7 @@ def import_visdrone(context: click.Context, /, folder: Path, out: Path, **option
 
 
 @command("import-dota")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place(path_type=Path))
 @_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
 @_with(_on_error_option, dry_run_option)
 @click.pass_context

@@ -9,6 +9,7 @@ import click
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import (
+    Place,
     coco_argument,
     device_option,
     dry_run_option,
@@ -30,7 +31,7 @@ from chipper.workers import Workers
 @command()
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default="rpn.pkl",
     show_default=True,
     help="A .pkl as SNIPER reads it, or a .parquet.",
@@ -93,7 +94,7 @@ def propose(
         from chipper.pool import exported_pixels
         from chipper.selective_search import selective_search
 
-        number = len(parse_scales(scales) if scales else dataset.positive_options.scales)
+        number = len(dataset.positive_options.scales if scales is None else parse_scales(scales))
         pixels = pixels.over(exported_pixels(workdir.shards))
         found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor(), pixels)
     if out.suffix == ".parquet":
@@ -111,7 +112,7 @@ def propose(
 @coco_argument
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default="detections.json",
     show_default=True,
     help="COCO results file.",
@@ -184,16 +185,16 @@ def predict(
 
 @command()
 @coco_argument
-@click.argument("detections", type=click.Path(path_type=Path), default="detections.json")
+@click.argument("detections", type=Place(path_type=Path), default="detections.json")
 @click.option(
     "--proposals",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default=None,
     help="Evaluate the recall of a proposal file instead.",
 )
 @click.option(
     "--curves",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default=None,
     help="Draw precision over recall: a .png.",
 )
@@ -251,7 +252,7 @@ def _run_dir(workdir: Workdir, name: str | None) -> Path:
     """The run of that name, or the newest."""
     if name is not None:
         return workdir.runs / name
-    runs = sorted(workdir.runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    runs = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise CheckpointError(
             f"no training run in {workdir.runs}; run `chipper train --shards` first, or give --workdir"

@@ -10,6 +10,7 @@ import click
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import (
+    Place,
     coco_argument,
     dry_run_option,
     image_dir_option,
@@ -107,7 +108,7 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
 @command("mine-negatives")
 @click.option(
     "--proposals",
-    type=click.Path(path_type=Path),
+    type=Place(path_type=Path),
     required=True,
     help="SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.",
 )

@@ -17,15 +17,29 @@ from chipper.workdir import Workdir
 from chipper.workers import Workers
 
 
+class Place(click.Path):
+    """A file or folder of this machine; an empty name, as an unset variable makes it, is none."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; give a name", parameter, context)
+        return super().convert(value, parameter, context)
+
+
 class _Location(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A folder, or a URL that fsspec knows."""
 
     name = "location"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        if value == "":
+            self.fail("it is empty; give a folder, or a URL", parameter, context)
         place = location(value) if isinstance(value, str) else value
-        if is_local(place) and place.is_file():
-            self.fail(f"{value} is a file; give a folder, or a URL", parameter, context)
+        try:
+            if is_local(place) and place.is_file():
+                self.fail(f"{value} is a file; give a folder, or a URL", parameter, context)
+        except OSError as error:
+            self.fail(f"{value} cannot be looked at ({error.strerror}); give a folder, or a URL", parameter, context)
         return Path(place) if is_local(place) else place
 
 
@@ -43,7 +57,7 @@ def _with_shards(context: click.Context, parameter: click.Parameter, value: Path
 
 workdir_option = click.option(
     "--workdir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default="chips",
     envvar="CHIPPER_WORKDIR",
     show_default=True,
@@ -179,4 +193,4 @@ valid_ranges_option = click.option(
 
 def coco_argument(function: Any) -> Any:
     """The COCO file."""
-    return click.argument("coco", type=click.Path(path_type=Path))(function)
+    return click.argument("coco", type=Place(path_type=Path))(function)

@@ -8,7 +8,7 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import dry_run_option, image_dir_option, pixel_options, shards_option, workdir_option
+from chipper.cli.options import Place, dry_run_option, image_dir_option, pixel_options, shards_option, workdir_option
 from chipper.options import PixelOptions
 from chipper.workdir import Workdir
 
@@ -25,13 +25,13 @@ from chipper.workdir import Workdir
 @click.option("--scale", default=None, metavar="SCALE", help="Show one scale only, as --scales names it, like 1.667.")
 @click.option(
     "--proposals",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default=None,
     help="Proposals to draw with the negatives; by default those they were mined from, where they are found.",
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default=None,
     help="Folder of the pictures.  [default: WORKDIR/preview]",
 )

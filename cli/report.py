@@ -8,14 +8,14 @@ import click
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
-from chipper.cli.options import dry_run_option, shards_option, workdir_option
+from chipper.cli.options import Place, dry_run_option, shards_option, workdir_option
 from chipper.workdir import Workdir
 
 
 @command()
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     default=None,
     help="The page.  [default: WORKDIR/report.html]",
 )

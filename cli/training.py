@@ -109,12 +109,12 @@ def train(
     """
     from chipper.detection.training import TrainRequest, plan_training, train_workdir
 
-    run_dir = workdir.runs / (name or ("rpn" if rpn_only else "detector"))
+    run_dir = workdir.run_dir(("rpn" if rpn_only else "detector") if name is None else name)
     request = TrainRequest(
         run_dir=run_dir,
         shards=workdir.shards if shards == Path() else shards,
         rpn_only=rpn_only,
-        epochs=epochs or (2 if rpn_only else None),
+        epochs=2 if epochs is None and rpn_only else epochs,
         **options,
     )
     if dry_run:

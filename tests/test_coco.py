@@ -472,6 +472,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one
     def refuse(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
 
+    (tmp_path / "coco.json").write_text("{}")
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(AnnotationError, match=r"cannot be read \(Permission denied\)") as caught:
         read_coco(tmp_path / "coco.json")

@@ -55,7 +55,15 @@ LAYERS = [
         "chipper.demo_scenes",
         "chipper.demo_data",
     ],
-    ["chipper.coco_check", "chipper.coco", "chipper.proposals", "chipper.workdir", "chipper.samples", "chipper.shards"],
+    [
+        "chipper.coco_check",
+        "chipper.table_check",
+        "chipper.coco",
+        "chipper.proposals",
+        "chipper.workdir",
+        "chipper.samples",
+        "chipper.shards",
+    ],
     [
         "chipper.shard_plan",
         "chipper.stripes",

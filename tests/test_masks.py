@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from chipper.demo_data import run_lengths
-from chipper.masks import Window, clip_keypoints, clip_segmentation, mask_in_box, paste_mask
+from chipper.masks import Window, clip_keypoints, clip_segmentation, mask_in_box, paste_mask, unpacked_runs
 
 SIZE = (400, 300)  # source px, width and height
 FINE = 8  # the drawn truth has this many px for each chip px
@@ -263,3 +263,16 @@ def test_a_mask_taken_out_of_a_box_and_pasted_back_is_nearly_the_same(seed: int)
     pasted = paste_mask(mask_in_box(polygon, box, 56).astype(np.float32), box, (200, 200))
     found = coco_mask.decode(pasted | {"counts": pasted["counts"].encode()})
     assert (found & whole).sum() >= 0.85 * (found | whole).sum()
+
+
+@given(st.lists(st.integers(0, 70_000), min_size=1, max_size=12))
+def test_run_lengths_are_those_that_pycocotools_packed(runs):
+    size = [1, sum(runs)]
+    packed = coco_mask.frPyObjects({"size": size, "counts": runs}, *size)
+    assert unpacked_runs(packed["counts"].decode()) == runs
+
+
+@pytest.mark.parametrize("counts", ["~~~~~~~~", "o", "0~", "/", "\u00e9", "o" * 40])
+def test_compressed_runs_that_are_none_are_refused(counts):
+    with pytest.raises(ValueError, match="compressed mask"):
+        unpacked_runs(counts)

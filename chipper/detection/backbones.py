@@ -20,6 +20,7 @@ from torchvision.ops import Conv2dNormActivation, DeformConv2d, FeaturePyramidNe
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from chipper.errors import CheckpointError
+from chipper.locations import plain
 
 log = logging.getLogger(__name__)
 TIMEOUT = 5.0  # seconds to find out whether torchvision's weights can be fetched
@@ -240,11 +241,15 @@ def published_state(name: str) -> dict[str, Any] | None:
 def file_state(path: Path) -> dict[str, Any]:
     """The state dict in a file; only tensors and plain containers are read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(plain(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no file {path}: give a torchvision state dict, 'auto' or 'none'") from None
     except Exception as error:  # torch.load raises many kinds for a file that is not its own
-        raise CheckpointError(f"{path} is not a torchvision state dict ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{path} is not a torchvision state dict ({type(error).__name__}); give one, 'auto' or 'none'"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} is not a torchvision state dict: it holds something other than named tensors")
+        raise CheckpointError(
+            f"{path} is not a torchvision state dict: it holds something other than named tensors; give one, 'auto' or 'none'"
+        )
     return state

@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from chipper.detection.model import MODELS, Detector, build_model
 from chipper.errors import CheckpointError, StorageError, TrainingError
 from chipper.files import atomic, remove
+from chipper.locations import plain
+from chipper.options import LARGEST_CHIP
 
 FORMAT = 1
 KEEP = 2
@@ -35,6 +38,12 @@ class Identity:
     stride: int  # of the finest anchors
     masks: bool = False  # it has a mask head
     focus: bool = False  # it has a focus branch
+
+    def __post_init__(self) -> None:
+        if not self.class_ids or len(self.class_ids) != len(self.class_names):
+            raise ValueError(f"{len(self.class_ids)} class ids and {len(self.class_names)} names")
+        if not 1 <= self.chip_size <= LARGEST_CHIP:
+            raise ValueError(f"a chip size of {self.chip_size}")
 
     @staticmethod
     def of(model: Detector, class_ids: tuple[int, ...], class_names: tuple[str, ...]) -> Identity:
@@ -58,6 +67,10 @@ class Progress:
     epoch: int = 0
     position: int = 0
 
+    def __post_init__(self) -> None:
+        if min(self.step, self.epoch, self.position) < 0:
+            raise ValueError("negative progress")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -72,6 +85,17 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: dict[str, Any]
     ema: dict[str, Any] | None = None  # the running average of the weights, where one is kept
+
+
+_PARTS: tuple[tuple[str, type[Any]], ...] = (("identity", Identity), ("progress", Progress))
+_KINDS: dict[str, type[Any]] = {
+    "rpn_only": bool,
+    "stem_frozen": bool,
+    "schedule": dict,
+    "model": dict,
+    "optimizer": dict,
+    "rng": dict,
+}
 
 
 def rng_states() -> dict[str, Any]:
@@ -117,7 +141,7 @@ def find_checkpoint(path: Path) -> Path:
             raise CheckpointError(f"no checkpoint in {path}: train first, or name another run")
         return found[-1]
     if not path.exists():
-        raise CheckpointError(f"no checkpoint {path}")
+        raise CheckpointError(f"no checkpoint {path}: train first, or name another run")
     return path
 
 
@@ -125,18 +149,34 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, or the newest of a run's folder, to the CPU. Raises CheckpointError."""
     path = find_checkpoint(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(plain(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is damaged or not its own
-        others = [other.name for other in checkpoints(path.parent) if other != path]
-        cure = f"; {others[-1]} beside it is older" if others else ""
-        raise CheckpointError(f"{path} is damaged or not a checkpoint ({type(error).__name__}){cure}") from error
+        raise CheckpointError(
+            f"{path} is damaged or not a checkpoint ({type(error).__name__}); {_cure(path)}"
+        ) from error
     if not isinstance(content, dict) or "identity" not in content:
         raise CheckpointError(f"{path} is no checkpoint of chipper: a state dict of torchvision goes to --weights")
     if content.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{path} has another format than this version of chipper reads ({FORMAT})")
-    identity = content.pop("identity")
-    identity |= {"class_ids": tuple(identity["class_ids"]), "class_names": tuple(identity["class_names"])}
-    return Checkpoint(identity=Identity(**identity), progress=Progress(**content.pop("progress")), **content)
+        raise CheckpointError(
+            f"{path} has another format than this version of chipper reads ({FORMAT}); install the version that wrote it"
+        )
+    try:
+        identity, progress = (msgspec.convert(content.pop(part), kind) for part, kind in _PARTS)
+        checkpoint = Checkpoint(identity=identity, progress=progress, **content)
+        strange = [name for name, kind in _KINDS.items() if not isinstance(getattr(checkpoint, name), kind)]
+        if strange or not isinstance(checkpoint.ema, dict | None):
+            raise ValueError(f"{(strange or ['ema'])[0]} is of another type")
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+        raise CheckpointError(f"{path} has been altered ({error}); {_cure(path)}") from None
+    return checkpoint
+
+
+def _cure(path: Path) -> str:
+    """What to do about a checkpoint that cannot be used."""
+    others = [other.name for other in checkpoints(path.parent) if other != path]
+    if others:
+        return f"{others[-1]} beside it is older: delete this one to take that"
+    return "train again, or name another run"
 
 
 def require_fresh(folder: Path) -> None:
@@ -159,7 +199,9 @@ def require_same(found: Identity, wanted: Identity, path: Path) -> None:
         ("--focus of the checkpoint is", found.focus, wanted.focus),
     ):
         if have != want:
-            raise CheckpointError(f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}")
+            raise CheckpointError(
+                f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}; give another --name"
+            )
 
 
 def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detector, Checkpoint]:
@@ -168,7 +210,9 @@ def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detec
     checkpoint = load_checkpoint(path)
     identity = checkpoint.identity
     if identity.model not in MODELS:
-        raise CheckpointError(f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}")
+        raise CheckpointError(
+            f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}; {_cure(path)}"
+        )
     parts = {"masks": identity.masks, "focus": identity.focus}
     model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None, **parts)
     load_weights(model, checkpoint, path, average=True)
@@ -179,8 +223,10 @@ def load_weights(model: Detector, checkpoint: Checkpoint, path: Path, average: b
     """Give ``model`` the checkpoint's weights, or their running ``average`` if there is one, and its frozen stem."""
     try:
         model.load_state_dict(checkpoint.ema if average and checkpoint.ema is not None else checkpoint.model)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the model {checkpoint.identity.model} of this version") from error
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} does not fit the model {checkpoint.identity.model} of this version; {_cure(path)}"
+        ) from error
     model.backbone.freeze_stem(checkpoint.stem_frozen)
 
 

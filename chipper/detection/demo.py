@@ -20,7 +20,7 @@ from chipper.drawing import draw_detections
 from chipper.errors import OptionError
 from chipper.evaluation import Evaluation, evaluate, save_evaluation
 from chipper.export import Exported, export_shards
-from chipper.files import atomic, write_json
+from chipper.files import atomic, storage_errors, write_json
 from chipper.images import decode
 from chipper.mine import mine_workdir
 from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
@@ -115,14 +115,17 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
 
 def require_free(folder: Path) -> None:
     """Raise OptionError where ``folder`` holds something that no demo has made."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+    with storage_errors(folder):
+        strange = folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists()
+    if strange:
         raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
 
 
 def _claim(folder: Path) -> None:
     """Make ``folder`` an empty one that is the demo's; the marker is there from the first moment."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    with storage_errors(folder):
+        if folder.exists():
+            shutil.rmtree(folder)
     write_json(folder / MARKER, {})
 
 

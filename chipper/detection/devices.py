@@ -11,14 +11,26 @@ from torch import distributed
 
 from chipper.errors import OptionError
 
+_OF_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 
 def pick_device(name: str) -> torch.device:
     """The torch device for ``name``; 'auto' is this process's GPU, or the CPU where there is none."""
     if name == "auto":
         name = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError(f"the device {name} was asked for, but torch sees no GPU: use --device cpu")
-    return torch.device(name)
+        raise OptionError(f"--device is {name}, but torch sees no GPU; use --device cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise OptionError(f"--device: {name!r} is no device; give cpu, cuda, cuda:1 or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"--device is {name}, but torch sees {torch.cuda.device_count()} GPUs, counted from 0; give another"
+        )
+    return device
 
 
 @contextmanager
@@ -28,9 +40,17 @@ def process_group(device: str = "auto") -> Iterator[tuple[int, int]]:
     Without torchrun it is (0, 1) and nothing happens. Each process takes the GPU of its local rank; on CPUs they talk
     over gloo.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    world = os.environ.get("WORLD_SIZE", "1")
+    if not world.isdecimal() or int(world) < 1:
+        raise OptionError(f"WORLD_SIZE is {world!r}; it must be the number of processes, as torchrun sets it")
+    if int(world) == 1:
         yield 0, 1
         return
+    unset = [name for name in _OF_TORCHRUN if name not in os.environ]
+    if unset:
+        raise OptionError(
+            f"WORLD_SIZE is {world} and {unset[0]} is not set; start with torchrun, or leave out WORLD_SIZE"
+        )
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -37,7 +37,7 @@ from chipper.detection.metrics import MetricsWriter, StepReport
 from chipper.detection.model import Detector, mean_over_processes
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
-from chipper.errors import OptionError, TrainingError
+from chipper.errors import CheckpointError, OptionError, TrainingError
 from chipper.files import sweep
 from chipper.seeds import hashed
 
@@ -165,23 +165,33 @@ class _Run:
         model.to(self.device).to(memory_format=torch.channels_last)  # faster convolutions, on CPUs too
         self.optimizer = build_optimizer(model, model.spec)
         self.chips = options.batch_size * options.accumulate * self.world  # in a step
-        self.schedule = Schedule(options.lr or global_lr(model.spec, self.chips), self.total)
+        self.schedule = Schedule(global_lr(model.spec, self.chips) if options.lr is None else options.lr, self.total)
         self.dtype = precision_of(options.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.ema = None
         if options.ema is not None:
             self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         if checkpoint is not None:
-            self.optimizer.load_state_dict(checkpoint.optimizer)
-            self.at = checkpoint.progress
-            restore_rng(checkpoint.rng)
-            if self.ema is not None:
-                self.ema.module.load_state_dict(checkpoint.model if checkpoint.ema is None else checkpoint.ema)
-                self.ema.n_averaged.fill_(1)  # it is an average already
+            self._restore(checkpoint)
         if options.compiled:
             model.backbone.compile()
         self.parallel: nn.Module = DistributedDataParallel(model) if self.world > 1 else model
         self.parallel.train()
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Optimizer, random state and running average as they were; the weights are loaded already."""
+        try:
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+            restore_rng(checkpoint.rng)
+            if self.ema is not None:
+                self.ema.module.load_state_dict(checkpoint.model if checkpoint.ema is None else checkpoint.ema)
+                self.ema.n_averaged.fill_(1)  # it is an average already
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.saved} has been altered: its optimizer or random state cannot be restored ({type(error).__name__}); "
+                "train again under another --name"
+            ) from error
+        self.at = checkpoint.progress
 
     def _find_checkpoint(self) -> Checkpoint | None:
         """The checkpoint to resume from, its weights loaded; None for a fresh start in an empty folder."""
@@ -196,7 +206,9 @@ class _Run:
         require_same(checkpoint.identity, self.identity, found[-1])
         if checkpoint.rpn_only != self.options.rpn_only:
             kinds = {True: "the RPN alone", False: "the whole detector"}
-            raise TrainingError(f"{found[-1]} trains {kinds[checkpoint.rpn_only]}, not {kinds[self.options.rpn_only]}")
+            raise TrainingError(
+                f"{found[-1]} trains {kinds[checkpoint.rpn_only]}, not {kinds[self.options.rpn_only]}; give another --name"
+            )
         load_weights(self.model, checkpoint, found[-1])
         self.saved = found[-1]
         return checkpoint

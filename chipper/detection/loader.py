@@ -30,7 +30,9 @@ from chipper.detection.batch import Batch
 from chipper.epoch_shards import epoch_folder
 from chipper.errors import OptionError, ShardError, TrainingError
 from chipper.masks import mask_in_box
+from chipper.options import between
 from chipper.pool import RERUN, Pool
+from chipper.samples import UNREADABLE
 from chipper.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_DAMAGED = 10
+MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class ChipDataset(Dataset[Chip]):
                 return self._decode(*self._pool.read(row))
             except ShardError as error:
                 self._damages.note(row, error)
-                position += 1
+            except UNREADABLE:
+                self._damages.note(row, self._pool.damaged(row))
+            position += 1
 
 
 class Damages:
@@ -156,6 +161,9 @@ class LoaderOptions:
     pin: bool = False
     stream: bool = False  # read the epochs' own shards (layout ``epochs``), not the pool by offset
     masks: bool = False  # the objects' masks, too
+
+    def __post_init__(self) -> None:
+        between("--workers", self.workers, 0, MOST_WORKERS)
 
 
 class ChipLoader:

@@ -26,7 +26,7 @@ from chipper.errors import ImageError, OptionError
 from chipper.images import Source, image_path, open_source
 from chipper.masks import paste_mask
 from chipper.negatives import Proposals
-from chipper.options import PixelOptions
+from chipper.options import PixelOptions, between
 from chipper.progress import Monitor
 from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
 
@@ -52,8 +52,8 @@ class Pyramid:
     def of(cls, run_dir: Path, scales: str | None, valid_ranges: str | None) -> Pyramid:
         """The given one, else the training run's scales with its ranges widened as the published code widens its own."""
         trained = read_config(run_dir).pyramid
-        chosen = parse_scales(scales) if scales else trained.scales
-        if valid_ranges:
+        chosen = trained.scales if scales is None else parse_scales(scales)
+        if valid_ranges is not None:
             return cls(chosen, parse_valid_ranges(valid_ranges, chosen))
         if len(chosen) != len(trained.scales):
             raise OptionError(
@@ -97,6 +97,9 @@ def predict(
     `detect_image`; how many pixels that were goes to ``monitor``. A model with masks adds them, as compressed RLE.
     What ``pixels`` leave open is as the run was trained.
     """
+    between("--score-floor", score_floor, 0, 1)
+    if focus is not None:
+        between("--focus", focus, 0, 1)
     detect = detect_flipped_too if flip else detect_image
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):

@@ -20,6 +20,7 @@ from chipper.detection.loader import Chip, Damages, Decoder, collate
 from chipper.errors import ShardError
 from chipper.locations import fresh
 from chipper.pool import RERUN, Pool
+from chipper.samples import UNREADABLE
 from chipper.shards import tar_path
 
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
@@ -53,7 +54,14 @@ class EpochStream(IterableDataset[Batch]):
                 return self._decode(*reader(position % self.chip_id.size))
             except ShardError as error:
                 damages.note(position % self.chip_id.size, error)
-                position += 1
+            except UNREADABLE:
+                damages.note(position % self.chip_id.size, self.damaged(position % self.chip_id.size))
+            position += 1
+
+    def damaged(self, position: int) -> ShardError:
+        """What to say of a sample that is not as it was written."""
+        path, chip = self.path(self.place(position)[0]), self.chip_id[position]
+        return ShardError(f"{path}: the sample of chip {chip} is damaged; delete the shard and {RERUN}")
 
     def place(self, position: int) -> tuple[int, int]:
         """The tar of a position in the epoch's list, and its place in it."""
@@ -101,8 +109,5 @@ class _Reader:
         while self._next is not None and self._next[0] < place:
             self._next = next(self._samples, None)
         if self._next is None or self._next[0] > place:
-            chip = self._stream.chip_id[position]
-            raise ShardError(
-                f"{self._stream.path(tar)}: the sample of chip {chip} is damaged; delete the shard and {RERUN}"
-            )
+            raise self._stream.damaged(position)
         return self._next[1], self._next[2]

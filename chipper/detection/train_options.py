@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from chipper.errors import OptionError
+from chipper.options import MOST_EPOCHS, at_least, between, sixty_four_bits
 
+MOST_CHIPS = 4096
+"""Of a batch; their pixels alone would be 3 GB, of chips of 512 px."""
+MOST_BATCHES = 65_536
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 """Of the network's forward pass; auto is bf16 on GPUs that have it, fp16 on those that do not, fp32 on CPUs."""
 
@@ -41,13 +46,18 @@ class TrainOptions:
             raise OptionError(
                 f"{len(self.class_ids)} class ids and {len(self.class_names)} names: give one name to each id"
             )
-        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} must be 1 or more, not {value}")
+        between("--epochs", self.epochs, 1, MOST_EPOCHS)
+        between("--batch-size", self.batch_size, 1, MOST_CHIPS)
+        between("--accumulate", self.accumulate, 1, MOST_BATCHES)
+        at_least("checkpoint_every", self.checkpoint_every, 1)
+        if self.max_steps is not None:
+            at_least("--max-steps", self.max_steps, 1)
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise OptionError(f"--lr is {self.lr:g}; it must be over 0, and finite")
+        sixty_four_bits("--seed", self.seed)
         if self.precision not in PRECISIONS:
-            raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision}")
+            raise OptionError(f"--precision is {self.precision}; it is one of {', '.join(PRECISIONS)}")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise OptionError(f"ema, the decay of the average, must be between 0 and 1, not {self.ema}")
+            raise OptionError(f"--ema is {self.ema:g}; it is the decay of an average, and must be between 0 and 1")
         if not self.clip_norm > 0:
-            raise OptionError(f"clip_norm must be over 0, not {self.clip_norm}")
+            raise OptionError(f"clip_norm is {self.clip_norm:g}; it must be over 0")

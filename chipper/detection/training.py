@@ -16,7 +16,7 @@ from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import Detector, build_model
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
-from chipper.files import write_json
+from chipper.files import read_struct, write_json
 from chipper.options import PositiveOptions
 from chipper.pool import exported_pixels
 from chipper.workdir import Workdir
@@ -115,6 +115,14 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
 def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) -> _Prepared:
     dataset = workdir.dataset()
     options = dataset.positive_options
+    asked = {name: value for name, value in vars(request).items() if name != "epochs"}
+    own = {f.name for f in fields(TrainOptions)}
+    train_options = TrainOptions(
+        class_ids=tuple(category.id for category in dataset.categories),
+        class_names=tuple(category.name for category in dataset.categories),
+        epochs=options.epochs if request.epochs is None else request.epochs,
+        **{name: value for name, value in asked.items() if name in own},
+    )
     device = pick_device(request.device)
     on_gpu = device.type == "cuda"
     workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
@@ -129,14 +137,7 @@ def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) ->
         request.masks,
         request.focus,
     )
-    asked = {name: value for name, value in vars(request).items() if name != "epochs"}
-    own = {f.name for f in fields(TrainOptions)}
-    train_options = TrainOptions(
-        class_ids=tuple(category.id for category in dataset.categories),
-        class_names=tuple(category.name for category in dataset.categories),
-        epochs=request.epochs or options.epochs,
-        **{name: value for name, value in asked.items() if name in own},
-    )
+    steps_of(train_options, loader)  # a list that cannot be read is named before the run has a folder
     kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
     training = {**kept, "epochs": train_options.epochs}
     pixels = exported_pixels(request.shards).as_text()
@@ -148,10 +149,12 @@ def read_config(run_dir: Path) -> RunConfig:
     """Read run.json; CheckpointError where there is none."""
     path = run_dir / CONFIG
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunConfig)
+        config = read_struct(path, RunConfig)
+        PositiveOptions.from_text(config.positive_options)
+        return config
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} does not exist: no training run lies there; train first, or give --run"
         ) from None
-    except (msgspec.DecodeError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be used ({error}); train again under another --name") from None

@@ -228,7 +228,7 @@ def test_runs_are_not_overwritten_nor_resumed_with_other_classes(factory, tmp_pa
 
 
 def test_options_that_make_no_sense_are_refused(factory, tmp_path):
-    with pytest.raises(OptionError, match="batch_size must be 1 or more, not 0"):
+    with pytest.raises(OptionError, match="--batch-size is 0; it goes from 1"):
         dataclasses.replace(OPTIONS, batch_size=0)
     with pytest.raises(OptionError, match="give one name to each id"):
         dataclasses.replace(OPTIONS, class_ids=(1,))
