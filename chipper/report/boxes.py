@@ -103,8 +103,8 @@ def sizes(report: Report) -> Markup:
     return joined(
         [
             paragraph(
-                "How large the boxes are in their images, and which scale is for which sizes. Lanes should overlap a little and "
-                "leave no box between or beside them; most boxes should lie under two lanes."
+                "How large the boxes are in their images, and which scale is for which sizes. Lanes should overlap and leave no "
+                "box between or beside them."
             ),
             chart(drawn),
             paragraph(

@@ -8,6 +8,9 @@ from chipper.report.gather import Report
 from chipper.report.html import Markup, tag
 from chipper.report.words import many, scale_names, share
 
+LARGE_ENOUGH = 0.9
+"""Share of the boxes that chips should show with 32 px or more; `chipper plan --suggest` aims at it."""
+
 
 def findings(report: Report) -> list[Markup]:
     """What a person should look at, in sentences."""
@@ -29,10 +32,10 @@ def findings(report: Report) -> list[Markup]:
     )
     if lost:
         say(f"{many(lost, 'record')} of the annotation file could not be used.")
-    if plan.boxes and plan.large_enough < 0.85 * plan.boxes:
+    if plan.boxes and plan.large_enough < LARGE_ENOUGH * plan.boxes:
         say(
             f"Only {share(plan.large_enough, plan.boxes)} of the boxes are ever shown with 32 px or more; "
-            "a finer scale would show more."
+            "a finer scale shows more, where the images hold the detail."
         )
     idle = [name for name, count in zip(scale_names(report), plan.chips.tolist(), strict=True) if not count]
     if idle:
