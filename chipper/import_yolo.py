@@ -9,6 +9,7 @@ The image that counts is the one that is shown: its EXIF orientation flag is app
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -96,7 +97,9 @@ def _orphans(folders: list[Path], used: set[Path]) -> dict[str, LeftOut]:
 def _read(data: YoloSet, image: Path, labels: Path) -> _Read:
     header = header_of(image)
     size = header.shown
-    items = [_item(text, labels, line, size, data) for line, text in read_lines(labels)] if labels.exists() else []
+    items = (
+        [_item(text, labels, line, size, data) for line, text in read_lines(labels)] if os.path.lexists(labels) else []
+    )
     turned = header.orientation != 1 and size == (header.width, header.height)
     return _Read(AnnotatedImage(image, labels, *size, items), turned)
 

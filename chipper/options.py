@@ -18,6 +18,7 @@ PLACEMENTS = ("grid", "slide")
 LARGEST_CHIP = 16_384  # px; a batch of larger ones fits into no GPU, and JPEG ends at 65,535
 MOST_VARIANTS = 1_000
 MOST_EPOCHS = 10_000
+MOST_BANDS = 65_535  # TIFF's own bound
 PADDING = (124, 116, 104)
 """RGB of the part of a chip that is no image: ImageNet's mean, which a normalising network sees as zero."""
 
@@ -164,7 +165,7 @@ class PixelOptions:
     def __post_init__(self) -> None:
         words = [] if self.bands is None else self.bands.split(",")
         if self.bands is not None and not (
-            len(words) in (1, 3) and all(word.isdecimal() and int(word) >= 1 for word in words)
+            len(words) in (1, 3) and all(word.isdecimal() and 1 <= int(word[:9]) <= MOST_BANDS for word in words)
         ):
             raise OptionError(f"--bands is {self.bands!r}; give one band or three, numbered from 1, like 4 or 3,2,1")
         self.how  # noqa: B018, its text is checked
@@ -218,7 +219,7 @@ class RenderOptions:
             raise OptionError(f"--exif is {self.exif}; it is auto, apply or ignore")
         if self.exif == "apply" and self.pixels.given:
             raise OptionError(
-                "--exif apply does not go with --bands and --stretch: windows are those of the stored raster"
+                "--exif apply does not go with --bands and --stretch: windows are those of the stored raster; leave one of them out"
             )
 
     def as_text(self) -> dict[str, str | int]:

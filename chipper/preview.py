@@ -267,7 +267,7 @@ def _scale_index(options: PositiveOptions, asked: str | None) -> int | None:
     if asked is None:
         return None
     if asked not in names:
-        raise OptionError(f"--scale is {asked}; the scales of the workdir are {', '.join(names)}")
+        raise OptionError(f"--scale is {asked}; give one of the workdir's, {', '.join(names)}")
     return names.index(asked)
 
 

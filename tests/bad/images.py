@@ -175,14 +175,14 @@ _ELSE: tuple[tuple[str, str, tuple[str, ...], Maker, str, int], ...] = (
     ("another folder is given", f"{EXPORT} --image-dir chips", ("--image-dir", "chips"), lambda _: None, "built", 1),
     ("noise", EXPORT, ("0.jpg", "images lost"), _noise, "built", 3),
     ("one bit of it", EXPORT, ("Shards in",), flip(NAME, 0.9), "built", 0),
-    ("preview of a bad one", "preview", ("0.jpg", "left out"), cut(NAME, 0.5), "built", 0),
+    ("preview of a bad one", "preview", ("0.jpg", "left out"), cut(NAME, 0.5), "built", 3),
     (
         "predict with a bad one",
         "predict coco.json --device cpu --score-floor 0.9 --out o.json",
         ("0.jpg", "left out"),
         cut(NAME, 0.5),
         "trained",
-        0,
+        3,
     ),
     (
         "predict with none",

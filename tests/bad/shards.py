@@ -39,6 +39,12 @@ YOLO = "export-yolo --out o --all-chips --jobs 1"
 LOSES = ("chips/shards/*.done.json",)  # verify takes the receipt of a bad shard away, so that it is rendered again
 DAMAGED = "positives-00000"
 
+
+def _a_byte_more(folder: Path) -> None:
+    path = found(folder, TAR)
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
 SETS: dict[str, Damage] = {
     "missing": gone(SET),
     "zero bytes": content(SET, b""),
@@ -69,7 +75,7 @@ DAMAGES: dict[str, Damage] = {
     "a tar of zero bytes": content(TAR, b""),
     "a tar cut in the middle": cut(TAR, 0.5),
     "a tar without its last byte": cut(TAR, 0.99999),
-    "a tar with a byte more": lambda folder: found(folder, TAR).open("ab").write(b"\0"),
+    "a tar with a byte more": _a_byte_more,
     "a folder for a tar": a_folder(TAR),
     "a named pipe for a tar": a_fifo(TAR),
     "a link to itself for a tar": lambda folder: a_link(TAR, found(folder, TAR).name)(folder),
