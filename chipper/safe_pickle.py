@@ -151,7 +151,7 @@ def load(data: bytes, name: str) -> Any:
 def _check_memo(data: bytes) -> None:
     """Refuse a memo beyond what a stream of this length can fill: pickle makes room for every place up to the one it names."""
     for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ("PUT", "LONG_BINPUT") and argument > len(data):
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
             raise _RefusedError(f"a memo of {argument:,} places")
 
 

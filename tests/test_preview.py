@@ -68,7 +68,9 @@ def test_count(workdir: Workdir, tmp_path: Path, count: int, expected: int) -> N
 
 
 def test_unknown_image(workdir: Workdir, tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(OptionError, match=r"image 31337 is not in .*; give some of its ids, which begin with") as caught:
+    with pytest.raises(
+        OptionError, match=r"image 31337 is not in .*; give some of its ids, which begin with"
+    ) as caught:
         preview(workdir, (31337, 1000), 1, tmp_path / "out", None, Monitor())
     is_one_line(caught.value)
 
