@@ -9,16 +9,21 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # not run on an older machine. pip's cache is left out, or a build from before the headers were there would come again.
 PILLOW_SIMD := pillow-simd==12.1.1.post0
 PILLOW := pillow==13.0.0
+ATHERIS := atheris==3.0.0
+PIP_AUDIT := pip-audit==2.10.1
+SECONDS ?= 120
 
 # Each test process gets one thread of OpenMP: two torch processes with all cores each would wait for one another.
 TEST_PROCESSES ?= auto
 
-.PHONY: help setup demo test lint types docs bench lock clean
+.PHONY: help setup demo test fuzz audit lint types docs bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
 	@echo "make demo    run the whole chain on a drawn data set; the result is in chipper-demo/"
 	@echo "make test    run the tests"
+	@echo "make fuzz    fuzz the readers, SECONDS=120 each"
+	@echo "make audit   look the packages of requirements.lock up among known vulnerabilities; needs the network"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into build/site, without any network"
 	@echo "make bench   run the benchmarks of docs/benchmarks.md"
@@ -50,6 +55,16 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile
+
+# mutation guided by coverage, see tests/fuzz
+fuzz: setup
+	@$(PIP) install --no-deps $(ATHERIS)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+# in an environment of its own, so that what pip-audit needs is not in the way
+audit:
+	$(PYTHON) -m venv build/audit && build/audit/bin/python -m pip --quiet install $(PIP_AUDIT)
+	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 lint: setup types
 	$(BIN)/ruff check .

@@ -133,7 +133,8 @@ def _nothing(images: int, made: Imported) -> str:
     if made.problems:
         return f"no annotation can be used; {len(made.problems)} files are bad, the first: {made.problems[0]}"
     for reason, entry in made.left_out.items():
-        return f"no object is left of {images} images: {entry.count} x {reason} (the first: {entry.first[0]})"
+        what = f"{entry.count} x {reason} (the first: {entry.first[0]})"
+        return f"no object is left of {images} images: {what}; mend that, or check the options"
     return f"none of the {images} images has an object; chips need at least one"
 
 

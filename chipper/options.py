@@ -219,7 +219,8 @@ class RenderOptions:
             raise OptionError(f"--exif is {self.exif}; it is auto, apply or ignore")
         if self.exif == "apply" and self.pixels.given:
             raise OptionError(
-                "--exif apply does not go with --bands and --stretch: windows are those of the stored raster; leave one of them out"
+                "--exif apply does not go with --bands and --stretch, whose windows are those of the stored raster; "
+                "leave one of them out"
             )
 
     def as_text(self) -> dict[str, str | int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import re
 from typing import Any
 
@@ -133,6 +134,7 @@ def load(data: bytes, name: str) -> Any:
         ProposalError: it is no pickle, or holds anything but numpy arrays of numbers and plain containers.
     """
     try:
+        _check_memo(data)
         return _plain(_Unpickler(io.BytesIO(data), encoding="latin1").load(), _DEPTH)
     except _RefusedError as error:
         raise ProposalError(
@@ -144,6 +146,13 @@ def load(data: bytes, name: str) -> Any:
         raise ProposalError(
             f"{name} is no readable pickle ({type(error).__name__}: {reason}); write it again"
         ) from None
+
+
+def _check_memo(data: bytes) -> None:
+    """Refuse a memo beyond what a stream of this length can fill: pickle makes room for every place up to the one it names."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
+            raise _RefusedError(f"a memo of {argument:,} places")
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -181,7 +181,7 @@ def test_count(workdir: Workdir, tmp_path: Path, count: int | None, expected: in
 
 
 def test_unknown_image(workdir: Workdir, tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(OptionError, match=r"image 1001 is not in .*; its ids begin with") as caught:
+    with pytest.raises(OptionError, match=r"image 1001 is not in .*; give some of its ids, which begin with") as caught:
         draw(workdir, tmp_path / "out", image_ids=(31337, 1000, 1001))
     is_one_line(caught.value)
     assert not (tmp_path / "out").exists()

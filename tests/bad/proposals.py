@@ -49,6 +49,8 @@ PICKLES: dict[str, tuple[Damage, str]] = {
     "a stack that is empty": (content("rpn.pkl", b"\x80\x02."), "no readable pickle"),
     "a memo that is not there": (content("rpn.pkl", b"\x80\x02h\x63."), "no readable pickle"),
     "a memo at 2^31": (content("rpn.pkl", b"\x80\x02K\x01r\xff\xff\xff\x7f."), "rpn.pkl"),
+    "a memo of 11 GB": (content("rpn.pkl", b"\x80\x02K\x01r\x94\x94\x94\x28."), "refused"),
+    "a memo of 11 GB, in decimals": (content("rpn.pkl", b"I1\np680825748\n."), "refused"),
     "a frame beyond the end": (
         content("rpn.pkl", b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f]."),
         "no readable pickle",
