@@ -14,7 +14,7 @@ PIP_AUDIT := pip-audit==2.10.1
 SECONDS ?= 120
 
 # Each test process gets one thread of OpenMP: two torch processes with all cores each would wait for one another.
-TEST_PROCESSES ?= auto
+TEST_PROCESSES ?= logical
 
 .PHONY: help setup demo test fuzz audit lint types docs bench lock clean
 
