@@ -27,23 +27,19 @@ from chipper.proposals import write_pickle, write_proposals
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = "chipper|torchrun|make|pip|apt-get|source|dask|yolo|python"
+PROGRAMS = "chipper|torchrun|make|pip|apt-get|source|dask|yolo"
 PREFIX = re.compile(rf"^ {{4}}(?:\$ )?((?:{PROGRAMS}) .*?)(?: {{2,}}#.*)?$", re.MULTILINE)
 
 NOT_RUN = {
     "make setup": "the tests run in what it has made",
     "make demo": "tests/test_demo.py runs it",
+    "chipper demo": "tests/test_demo.py runs it",
     "make test": "this is it",
-    "make bench": "minutes to hours; docs/benchmarks.md has what it printed",
-    "make fuzz": "minutes; docs/hardening.md has what it found",
-    "make audit": "needs the network",
-    "make docs": "tests/test_docs.py builds the site",
     "source ": "the tests run in that environment",
     "pip install ": "would change the environment of the tests",
     "apt-get install ": "would change the machine",
     "dask ": "tests/test_cluster.py and the lines below it use a scheduler and workers of their own",
     "yolo ": "ultralytics is another's program",
-    "python -m ": "a benchmark, or one that other tests run",
 }
 """Beginnings of lines that are not run, and why."""
 
