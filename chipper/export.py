@@ -168,6 +168,8 @@ def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> d
     """Receipts of the shards that are whole and hold what is planned."""
     done = {}
     for plan in plans:
+        if options.overwrite:
+            continue
         receipt = read_receipt(folder, plan.name)
         again = options.retry_errors or options.on_error == "fail"
         if receipt is not None and receipt.plan_hash == plan.hash and not (receipt.faults and again):

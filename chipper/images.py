@@ -103,7 +103,10 @@ def read_header(path: Path) -> Header:
 
 
 def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Path:
-    """The folder below which ``file_names`` lie: ``given``, or one of the usual places beside ``coco``.
+    """The folder below which ``file_names`` lie: ``given``, or one of the usual places.
+
+    Those beside ``coco`` come first, and the one with most of the names among them; those around its folder count only where
+    there is none beside it, so that a gap in the images is never filled from elsewhere.
 
     Raises:
         ImageDirectoryError: no folder has any of up to 64 of the names; the message names the folders.
@@ -111,7 +114,7 @@ def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Pat
     step = max(1, len(file_names) // 64)
     sample = file_names[::step]
     if given is not None:
-        places = [given]
+        beside, around = [given], []
     else:
         base, stem = coco.parent, coco.stem
         split = stem.rpartition("_")[2]  # instances_train2017 -> train2017
@@ -128,15 +131,15 @@ def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Pat
             "JPEGImages",
             "data",
         ]
-        places = [base / name for name in names]
-        places += [base.parent / name for name in ("images", split, f"images/{split}", "train2017", "JPEGImages", ".")]
-        places = list(dict.fromkeys(Path(place) for place in places))
-    hits = [(sum(_is_file(place / name) for name in sample), -k) for k, place in enumerate(places)]
-    best, k = max(hits)
-    if best == 0:
-        looked = ", ".join(str(place) for place in places)
-        raise ImageDirectoryError(f"no image such as {sample[0]!r} in {looked}; give the folder with --image-dir")
-    return places[-k]
+        beside = [base / name for name in names]
+        around = [base.parent / name for name in ("images", split, f"images/{split}", "train2017", "JPEGImages", ".")]
+    for places in (beside, around):
+        hits = [(sum(_is_file(place / name) for name in sample), -k) for k, place in enumerate(places)]
+        best, k = max(hits, default=(0, 0))
+        if best:
+            return places[-k]
+    looked = ", ".join(dict.fromkeys(str(place) for place in (*beside, *around)))
+    raise ImageDirectoryError(f"no image such as {sample[0]!r} in {looked}; give the folder with --image-dir")
 
 
 def _is_file(path: Path) -> bool:

@@ -238,6 +238,7 @@ class ExportOptions:
     max_errors: int = 100
     max_error_share: float = 0.1
     retry_errors: bool = False
+    overwrite: bool = False  # render what is whole, too
 
     def __post_init__(self) -> None:
         at_least("--chips-per-shard", self.chips_per_shard, 1)

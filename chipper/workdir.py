@@ -141,7 +141,7 @@ class Workdir:
         except FileNotFoundError:
             raise WorkdirError(
                 f"{path} does not exist: no finished workdir lies there; run `chipper build-positives coco.json` first, "
-                "or give --workdir"
+                "or give another --workdir"
             ) from None
         except (ValueError, SchemaMismatch, OSError) as error:
             raise WorkdirError(f"{path} cannot be used ({error}); {REBUILD}") from None

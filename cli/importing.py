@@ -12,6 +12,7 @@ import click
 from chipper.cli.command import SKIPPED_ITEMS, command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import Place, dry_run_option
+from chipper.errors import OptionError
 
 _NAMED = 5  # files that could not be used
 _NAMES = 12  # categories
@@ -51,6 +52,9 @@ _on_error_option = click.option(
 )
 
 
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace --out where it is there already.")
+
+
 def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -71,7 +75,7 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
     help="voc: pixels counted from 1, ends inclusive; continuous: xmin and xmax as they are.",
 )
 @_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
-@_with(_on_error_option, dry_run_option)
+@_with(_on_error_option, _overwrite_option, dry_run_option)
 @click.pass_context
 def import_voc(
     context: click.Context, /, folder: Path, split: str | None, coordinates: str, out: Path, **options: Any
@@ -91,7 +95,7 @@ def import_voc(
 @command("import-yolo")
 @click.argument("source", metavar="DATA", type=Place(path_type=Path))
 @click.option("--split", help="Which of data.yaml's train, val, test; by default train.")
-@_with(_out_option, _classes_option, _on_error_option, dry_run_option)
+@_with(_out_option, _classes_option, _on_error_option, _overwrite_option, dry_run_option)
 @click.pass_context
 def import_yolo(context: click.Context, /, source: Path, split: str | None, out: Path, **options: Any) -> None:
     """Write a YOLO data set as a COCO file.
@@ -116,7 +120,7 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
     show_default=True,
     help="Ignored regions and others: ignore makes them crowds of every category (iscrowd 1).",
 )
-@_with(_out_option, _annotations_option, _images_option, _on_error_option, dry_run_option)
+@_with(_out_option, _annotations_option, _images_option, _on_error_option, _overwrite_option, dry_run_option)
 @click.pass_context
 def import_visdrone(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
     """Write the VisDrone-DET data set in FOLDER as a COCO file.
@@ -134,7 +138,7 @@ def import_visdrone(context: click.Context, /, folder: Path, out: Path, **option
 @command("import-dota")
 @click.argument("folder", type=Place(path_type=Path))
 @_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
-@_with(_on_error_option, dry_run_option)
+@_with(_on_error_option, _overwrite_option, dry_run_option)
 @click.pass_context
 def import_dota(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
     """Write the DOTA data set in FOLDER as a COCO file.
@@ -154,6 +158,7 @@ def _run(
     read: Callable[..., Any],
     out: Path,
     dry_run: bool,
+    overwrite: bool,
     classes: Path | None = None,
     **options: Any,
 ) -> None:
@@ -161,6 +166,8 @@ def _run(
     from chipper.imported import write_coco
 
     monitor = ConsoleMonitor()
+    if out.exists() and not overwrite:
+        raise OptionError(f"--out: {out} is there already; give --overwrite to replace it, or another --out")
     imported = read(ImportOptions(classes=read_classes(classes) if classes else None, **options), monitor)
     if not dry_run:
         write_coco(imported, out)

@@ -237,10 +237,12 @@ def evaluate(
     if curves is not None and not dry_run:
         draw_curves(result, curves)
     rows = [(name, f"{value:.4f}") for name, value in result.numbers.items()]
+    seen = {name: numbers for name, numbers in result.per_class.items() if numbers["AP"] >= 0}
     rows += [
-        (name, "  ".join(f"{what} {value:.4f}" for what, value in numbers.items()))
-        for name, numbers in result.per_class.items()
+        (name, "  ".join(f"{what} {value:.4f}" for what, value in numbers.items())) for name, numbers in seen.items()
     ]
+    if len(seen) < len(result.per_class):
+        rows.append(("without objects", f"{len(result.per_class) - len(seen):,} more classes"))
     data = {"numbers": result.numbers, "per_class": result.per_class}
     if run_name is not None and not dry_run:
         kept = save_evaluation(result, coco, detections, masks, workdir.runs / run_name)
@@ -255,6 +257,6 @@ def _run_dir(workdir: Workdir, name: str | None) -> Path:
     runs = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise CheckpointError(
-            f"no training run in {workdir.runs}; run `chipper train --shards` first, or give --workdir"
+            f"no training run in {workdir.runs}; run `chipper train --shards` first, or give another --workdir"
         )
     return runs[-1].parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import sys
@@ -42,6 +43,16 @@ COMMANDS = {
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; the error of one that there is not names the nearest."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            meant = f"is {near[0]} meant?" if near else "see `chipper --help`"
+            ctx.fail(f"there is no command {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -88,7 +99,9 @@ def run() -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
-        code = _fail(session, error, said or "interrupted; run the same command again to go on", INTERRUPTED)
+        code = _fail(
+            session, error, said or "interrupted; what is whole stays, run the same command again", INTERRUPTED
+        )
     except ModuleNotFoundError as error:
         code = _fail(session, error, *_missing(error))
     except BrokenPipeError:

@@ -78,7 +78,7 @@ shards_option = click.option(
 image_dir_option = click.option(
     "--image-dir",
     type=LOCATION,
-    help="Folder or URL of the images; by default looked for beside the COCO file.",
+    help="Folder or URL of the images; by default looked for beside the COCO file, then around its folder.",
 )
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Check everything and say what would be written, but write nothing."

@@ -63,6 +63,7 @@ from chipper.workers import Workers
     help="Stop when so many images, and a tenth of all, cannot be rendered.",
 )
 @click.option("--retry-errors", is_flag=True, help="Render shards with failed images again.")
+@click.option("--overwrite", is_flag=True, help="Render every shard again, as after images were replaced.")
 @image_dir_option
 @shards_option
 @workdir_option
@@ -83,6 +84,7 @@ def export_shards(
     on_error: str,
     max_errors: int,
     retry_errors: bool,
+    overwrite: bool,
     dry_run: bool,
 ) -> None:
     """Render the chips into WebDataset shards.
@@ -96,7 +98,9 @@ def export_shards(
     from chipper.export import export_shards as export
 
     render = RenderOptions(quality, subsampling, exif, pixels)
-    options = ExportOptions(render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors)
+    options = ExportOptions(
+        render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors, overwrite=overwrite
+    )
     if dry_run:
         _print_plan(workdir, options, image_dir)
         return
@@ -107,8 +111,11 @@ def export_shards(
         kinds[receipt.kind] += receipt.samples
     size = sum(receipt.bytes for receipt in exported.receipts)
     samples = sum(kinds.values())
+    unread = (
+        "" if exported.rendered else " (none was read: every shard is whole already; --overwrite renders them again)"
+    )
     rows = [
-        ("images from", str(exported.image_dir)),
+        ("images from", f"{exported.image_dir}{unread}"),
         (
             "shards",
             f"{len(exported.receipts):,} ({exported.rendered:,} rendered, "

@@ -449,3 +449,14 @@ def test_one_impossible_name_costs_no_other(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.jpg").write_bytes(b"")
     assert find_image_dir(tmp_path / "coco.json", ["a" * 300, "a.jpg"], None) == tmp_path / "images"
+
+
+def test_a_gap_in_the_images_is_not_filled_from_the_folder_around(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.jpg"]
+    for folder, some in (("m/images", names[:1]), ("images", names)):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in some:
+            (tmp_path / folder / name).write_bytes(b"x")
+    assert find_image_dir(tmp_path / "m" / "coco.json", names, None) == tmp_path / "m" / "images"
+    (tmp_path / "m" / "images" / "a.jpg").unlink()
+    assert find_image_dir(tmp_path / "m" / "coco.json", names, None) == tmp_path / "images"

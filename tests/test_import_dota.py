@@ -151,6 +151,6 @@ def test_the_command_with_classes(tmp_path: Path) -> None:
     assert [category.name for category in coco.categories] == ["ship"]
     assert len(coco.annotations) == 1
     write(classes, "ship\nship\n")
-    done = CliRunner().invoke(main, line)
+    done = CliRunner().invoke(main, [*line, "--overwrite"])
     assert isinstance(done.exception, AnnotationError)
     assert "twice" in str(done.exception)

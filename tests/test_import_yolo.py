@@ -348,6 +348,6 @@ def test_the_command_and_what_follows(two: Path, hashes: Callable[[Path], dict[s
         done = CliRunner().invoke(main, [*words, "--workdir", str(chips)])
         assert done.exit_code == 0, done.output
     write(two.parent / "labels/train/b.txt", "0 1 2")
-    done = CliRunner().invoke(main, ["import-yolo", str(two), "--out", str(out)])
+    done = CliRunner().invoke(main, ["import-yolo", str(two), "--out", str(out), "--overwrite"])
     assert done.exit_code == 3
     assert "b.txt, line 1" in done.stdout.replace("\n", "").replace(" " * 15, "")

@@ -152,7 +152,7 @@ def test_paths_that_a_terminal_cannot_show_are_one_line(tmp_path: Path, stem: st
     assert done.exit_code == 3, done.output
     assert "files not used  1" in done.stdout
     assert f"{ascii(stem)[1:-1]}.xml, line 1" in done.stdout.replace("\n", "").replace(" " * 16, "")
-    done = CliRunner().invoke(main, [*words, "--on-error", "fail"])
+    done = CliRunner().invoke(main, [*words, "--on-error", "fail", "--overwrite"])
     assert isinstance(done.exception, AnnotationError)
     assert is_one_line(done.exception).isprintable()
 

@@ -703,6 +703,7 @@ def test_a_damaged_image_costs_its_own_chips_and_nothing_of_others(
 
 
 def test_preview_takes_what_was_exported(satellite: Path, export: Any, build: Any) -> None:
+    from chipper import figure
     from chipper.pool import exported_pixels
 
     run(satellite, "build-positives", str(satellite / "coco.json"))
@@ -712,7 +713,9 @@ def test_preview_takes_what_was_exported(satellite: Path, export: Any, build: An
     assert exported_pixels(workdir_shards) == PixelOptions("4", "2-98")
     run(satellite, "preview", "2", "--out", str(satellite / "out"))
     with Image.open(satellite / "out" / f"{2:012d}.jpg") as picture:
-        pixels = np.asarray(picture)[500:640, :400].astype(int)  # no box there
+        left = figure._MARGIN
+        top = left + sum(map(figure._line, (figure._TITLE, figure._TEXT, figure._HEAD))) + figure._GAP
+        pixels = np.asarray(picture)[top + 500 : top + 640, left : left + 400].astype(int)  # no box there
     values = scene(640, 640)
     expected = np.asarray(whole(values, (4,), "2-98"))[500:640, :400]
     assert np.abs(pixels - expected).mean() < 6

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from PIL import Image
 
 from chipper.cli.main import COMMANDS, main
 from chipper.demo_data import DemoOptions, draw_demo
@@ -341,6 +342,41 @@ def test_demo_dry_run(tmp_path: Path) -> None:
     assert "something other than a demo" in chipper(tmp_path, "demo", "--dry-run").stderr
 
 
+# --- nothing is lost, nothing taken for something else ---
+
+
+def test_an_importer_replaces_no_file_unasked(tmp_path: Path) -> None:
+    (tmp_path / "coco.json").write_text("mine")
+    (tmp_path / "VOC").mkdir()
+    for more in ([], ["--dry-run"]):
+        done = chipper(tmp_path, "import-voc", "VOC", *more)
+        assert done.returncode == 2
+        assert "coco.json is there already; give --overwrite to replace it, or another --out" in done.stderr
+    assert (tmp_path / "coco.json").read_text() == "mine"
+
+
+def test_export_says_when_it_has_read_no_image_and_reads_them_again_if_asked(
+    data: Path, built: list[str], tmp_path: Path
+) -> None:
+    words = ["export-shards", "--image-dir", str(tmp_path / "images"), *built]
+    assert chipper(data, "export-shards", *built).returncode == 0
+    before = content_of(Path(built[1]) / "shards")
+    (tmp_path / "images").mkdir()
+    for path in (data / "images").iterdir():
+        with Image.open(path) as image:
+            Image.new("RGB", image.size).save(tmp_path / "images" / path.name)
+    assert "none was read" in chipper(data, *words).stdout.replace("\n", " ")
+    assert content_of(Path(built[1]) / "shards") == before
+    assert json.loads(chipper(data, *words, "--overwrite", "--json").stdout)["rendered"] == 1
+    assert content_of(Path(built[1]) / "shards") != before
+
+
+def test_the_nearest_command_is_named(tmp_path: Path) -> None:
+    done = chipper(tmp_path, "build-positves", "coco.json")
+    assert done.returncode == 2
+    assert "is build-positives meant?" in done.stderr
+
+
 # --- interrupts ---
 
 
@@ -394,7 +430,7 @@ def test_ctrl_c_stops_in_order_and_the_workdir_resumes(long: Path, tmp_path: Pat
     code, said = interrupted([*words, "--jobs", jobs], long, "0:00:01", 1)
     assert code == 130, said
     assert "stopping; Ctrl-C again stops at once" in said
-    assert "interrupted; run the same command again to go on" in said
+    assert "interrupted; what is whole stays, run the same command again" in said
     assert "Traceback" not in said
     assert not (shards / "dataset.json").exists()
     time.sleep(0.5)

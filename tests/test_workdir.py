@@ -66,7 +66,7 @@ def test_dataset_json_is_readable(drawn: Any, workdir: Workdir) -> None:
 
 def test_no_workdir(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
     with pytest.raises(
-        WorkdirError, match=r"no finished workdir.*run `chipper build-positives.*or give --workdir"
+        WorkdirError, match=r"no finished workdir.*run `chipper build-positives.*or give another --workdir"
     ) as caught:
         Workdir(tmp_path / "chips").dataset()
     is_one_line(caught.value)

@@ -90,8 +90,6 @@ class _Prepared:
 def plan_training(workdir: Workdir, request: TrainRequest) -> TrainPlan:
     """Check all that can be checked before training and say how long it is; errors are those of `train_workdir`."""
     run = _prepared(workdir, request, 0, 1)
-    if not request.resume:
-        require_fresh(request.run_dir)
     parameters = sum(weights.numel() for weights in run.model.parameters())
     device = str(pick_device(request.device))
     return TrainPlan(steps_of(run.options, run.loader), len(run.loader(0, 0)), device, parameters)
@@ -113,6 +111,8 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
 
 
 def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) -> _Prepared:
+    if not request.resume:
+        require_fresh(request.run_dir)  # before weights are fetched
     dataset = workdir.dataset()
     options = dataset.positive_options
     asked = {name: value for name, value in vars(request).items() if name != "epochs"}
