@@ -17,6 +17,7 @@ version of its own major version and refuses others.
                           train-index.json (RF-DETR's), epoch-000/ ... with --layout epochs
     runs/NAME/            run.json, checkpoints, metrics.jsonl, tensorboard/, evaluation.json (of `evaluate --run NAME`)
     preview/ report.html  pictures and the page of `chipper preview` and `chipper report`
+    logs/ options.yaml    what each run said, and the options of the last run of each command (`--config` takes them)
 
 Every Parquet file names its table, its format version and the id of the inputs and options it was made from; a table that
 does not belong to `dataset.json` is refused. Boxes are x1 y1 x2 y2, continuous, x2 and y2 exclusive.
