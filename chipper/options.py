@@ -81,6 +81,9 @@ class PositiveOptions:
     ) -> PositiveOptions:
         """From the texts of the command line; OptionError names the option that is wrong."""
         parsed = parse_scales(scales)
+        factors = [scale.factor for scale in parsed if scale.factor is not None]
+        if factors != sorted(factors):
+            raise OptionError(f"--scales is {scales}; give scales from coarse to fine, and their valid ranges alike")
         low, dash, high = stride.partition("-")
         try:
             bounds = (int(low), int(high) if dash else int(low))

@@ -65,3 +65,10 @@ def test_strides_of_variants_lie_in_the_range_and_differ(variants):
     assert set(strides) == {56, 57, 58, 59}
     assert strides == [PositiveOptions.parse(stride="56-59").stride(v) for v in range(40)]
     assert PositiveOptions.parse().stride(3) == 32
+
+
+@pytest.mark.parametrize("scales", ["3,1.667,512", "512,3,1.667", "2,1"])
+def test_scales_go_from_coarse_to_fine(scales: str) -> None:
+    ranges = "120:,32:150,:80" if scales.count(",") == 2 else "40:,:60"
+    with pytest.raises(OptionError, match="from coarse to fine"):
+        PositiveOptions.parse(scales, ranges)
