@@ -84,7 +84,8 @@ class ConsoleMonitor(Monitor):
             if now - said >= _LOG_SECONDS or count == total:
                 said = now
                 rate = count / max(now - started, 1e-9)
-                self.note(f"{what}: {count} of {total}, {rate:.0f}/s")
+                left = f", {human_seconds((total - count) / rate)} left" if 0 < count < total else ""
+                self.note(f"{what}: {count} of {total}, {rate:.{1 if rate < 10 else 0}f}/s{left}")
 
         return advance
 
