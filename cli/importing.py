@@ -103,7 +103,7 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
     DATA is a data.yaml, or a folder with one, or a folder of images and labels (then with classes.txt or --classes).
 
     \b
-    Example: chipper import-yolo data.yaml --split train --out coco.json
+    Example: chipper import-yolo data.yaml --split train --out yolo.json
     """
     from chipper.import_yolo import import_yolo as read
 

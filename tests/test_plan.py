@@ -139,8 +139,8 @@ def test_the_command_writes_nothing_and_needs_no_images(drawn: Any, tmp_path: Pa
 
 def test_json_has_the_same_figures_for_any_number_of_jobs(drawn: Any) -> None:
     texts = [invoke(str(drawn.coco), "--json", "--suggest", "--jobs", jobs).stdout for jobs in ("1", "2")]
-    assert texts[0] == texts[1]
-    found = json.loads(texts[0])
+    found, other = ({name: v for name, v in json.loads(text).items() if name != "seconds"} for text in texts)
+    assert found == other
     expected = plan_of(drawn.coco)
     assert {name: found[name] for name in expected} == json.loads(json.dumps(expected))
     again = found["suggestion"]

@@ -121,7 +121,7 @@ def test_one_scale_alone(mined: Workdir, tmp_path: Path, figures: list[Any]) -> 
         assert shown.only == 1
         assert set(shown.positives.scale_index.tolist()) | set(shown.negatives.scale_index.tolist()) <= {1}
         assert {record["chip"]["scale_index"] for _, record in samples} <= {1}
-    with pytest.raises(OptionError, match=r"--scale is 2; the scales of the workdir are 512, 1\.667, 3"):
+    with pytest.raises(OptionError, match=r"--scale is 2; give one of the workdir's, 512, 1\.667, 3"):
         draw(mined, tmp_path / "out", scale="2")
 
 

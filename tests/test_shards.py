@@ -35,7 +35,7 @@ from chipper.shards import (
     shard_name,
     tar_path,
 )
-from chipper.workdir import Dataset, Source, Workdir
+from chipper.workdir import _COUNTS, Dataset, Source, Workdir
 
 Sizes = list[tuple[int, int]]
 
@@ -242,7 +242,7 @@ def small_workdir(folder: Path, chips_of_image: list[list[int]], variants: int) 
     workdir = Workdir(folder)
     dataset = Dataset(
         FORMAT_VERSION, __version__, "id", Source("c", 1, "h", 1, 1), None, options.as_text(), [Category(1, "x")],
-        len(chips_of_image), {},
+        len(chips_of_image), dict.fromkeys(_COUNTS, 0) | {"positive_chips": {str(s): 0 for s in options.scales}},
     )  # fmt: skip
     position = 0
     for part, counts in enumerate(chips_of_image):
