@@ -260,7 +260,7 @@ def small_workdir(folder: Path, chips_of_image: list[list[int]], variants: int) 
             np.ones(n), within * 32, zero, zero + 99, zero + 99, box, zero,
         )  # fmt: skip
         workdir.write_part(CHIPS, part, chips, "id", POSITIVE)
-        labels = Labels(chips.chip_id, zero + 1, zero + 1, box, zero > 0, zero > 0, np.ones(n))
+        labels = Labels(chips.chip_id, owner, zero + 1, box, zero > 0, zero > 0, np.ones(n))
         workdir.write_part(LABELS, part, labels, "id", POSITIVE)
         none = np.full(len(counts), None, object)
         boxes = np.tile([0.0, 0, 9, 9], (len(counts), 1))
