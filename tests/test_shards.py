@@ -257,7 +257,7 @@ def small_workdir(folder: Path, chips_of_image: list[list[int]], variants: int) 
         zero, box = np.zeros(n, np.int64), np.tile([0.0, 0, 9, 9], (n, 1))
         chips = Chips(
             owner * CHIPS_PER_IMAGE + within, owner + 100, np.full(n, POSITIVE, object), within % variants, zero,
-            np.ones(n), within * 32, zero, zero + 99, zero + 99, box, zero,
+            np.ones(n), zero, zero, zero + 99, zero + 99, box, zero,
         )  # fmt: skip
         workdir.write_part(CHIPS, part, chips, "id", POSITIVE)
         labels = Labels(chips.chip_id, owner, zero + 1, box, zero > 0, zero > 0, np.ones(n))
