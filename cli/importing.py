@@ -128,7 +128,7 @@ def import_visdrone(context: click.Context, /, folder: Path, out: Path, **option
     FOLDER holds annotations and images, like VisDrone2019-DET-train.
 
     \b
-    Example: chipper import-visdrone VisDrone2019-DET-train --out train.json
+    Example: chipper import-visdrone VisDrone2019-DET-train --out drones.json
     """
     from chipper.import_visdrone import import_visdrone as read
 
@@ -146,7 +146,7 @@ def import_dota(context: click.Context, /, folder: Path, out: Path, **options: A
     FOLDER holds labelTxt and images. Boxes are those around the polygons, which are kept as segmentations.
 
     \b
-    Example: chipper import-dota DOTA/train --out train.json
+    Example: chipper import-dota DOTA/train --out aerial.json
     """
     from chipper.import_dota import import_dota as read
 
