@@ -70,8 +70,11 @@ class Workers:
         workers = min(self.count, len(tasks))
         if workers <= 1:
             return (function(*task) for task in tasks)
+        import multiprocessing.resource_tracker
+
         import joblib  # its import starts multiprocessing's machinery, so only when it is needed
 
+        multiprocessing.resource_tracker.ensure_running()  # it unblocks SIGINT when it starts, so before the workers
         own = _Owned(function, os.getpid())
         # memmapping of large arguments is off: a worker must not see files that another run may remove
         parallel = joblib.Parallel(

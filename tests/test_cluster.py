@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,41 @@ pytestmark = [
 HANG = 90  # seconds after which a run counts as hanging
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+@contextmanager
+def started(workers: int) -> Iterator[str]:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster whose workers live as long as the tests."""
+    with started(2) as address:
+        yield address
+
+
+@pytest.fixture
+def mortal() -> Iterator[str]:
+    """A cluster for one test that kills workers.
+
+    Dask starts no other worker for one that dies before it has quite begun, so there is one more than any test kills.
+    """
+    with started(5) as address:
+        yield address
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chipper.build, "PART_IMAGES", 3)
+
+
+def kill_when_there(pid: int, folder: Path, pattern: str) -> None:
+    end = time.monotonic() + HANG
+    while not any(folder.glob(pattern)) and time.monotonic() < end:
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
 
 
 def whole_run(folder: Path, coco: Path, images: Path, proposals: Path, workers: Workers) -> None:
@@ -95,7 +120,7 @@ def test_coco128_on_a_cluster(address: str, coco128: Path, tmp_path: Path, hashe
     assert dask == one
 
 
-def test_a_task_whose_worker_is_killed_is_done_again(address: str, tmp_path: Path) -> None:
+def test_a_task_whose_worker_is_killed_is_done_again(mortal: str, tmp_path: Path) -> None:
     def square(marker: Path, k: int) -> int:
         if k == 3 and not marker.exists():
             marker.write_text("killed once")
@@ -103,7 +128,7 @@ def test_a_task_whose_worker_is_killed_is_done_again(address: str, tmp_path: Pat
         return k * k
 
     marker = tmp_path / "marker"
-    results = list(Cluster(1, address, tmp_path).threads(square, [(marker, k) for k in range(12)]))
+    results = list(Cluster(1, mortal, tmp_path).threads(square, [(marker, k) for k in range(12)]))
     assert marker.exists()
     assert results == [k * k for k in range(12)]
 
@@ -111,7 +136,7 @@ def test_a_task_whose_worker_is_killed_is_done_again(address: str, tmp_path: Pat
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("when", ["with its first file unnamed", "with all its files written"])
 def test_a_worker_killed_in_every_stage_changes_no_byte(
-    address: str, drawn: Any, tmp_path: Path, hashes: Any, monkeypatch: pytest.MonkeyPatch, when: str
+    mortal: str, drawn: Any, tmp_path: Path, hashes: Any, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     share = Cluster._results
 
@@ -135,35 +160,35 @@ def test_a_worker_killed_in_every_stage_changes_no_byte(
 
     whole_run(tmp_path / "one", drawn.coco, drawn.images, drawn.proposals, Workers(1))
     monkeypatch.setattr(Cluster, "_results", with_kills)
-    whole_run(tmp_path / "dask", drawn.coco, drawn.images, drawn.proposals, Cluster(1, address, tmp_path))
+    whole_run(tmp_path / "dask", drawn.coco, drawn.images, drawn.proposals, Cluster(1, mortal, tmp_path))
     stages = {"build_mine_part", "build_write_epoch", "mine_mine_part", "stripesrender_stripe"}
     assert {path.name for path in tmp_path.glob("chipper.*")} == {f"chipper.{stage}" for stage in stages}
     assert hashes(tmp_path / "dask") == hashes(tmp_path / "one")
 
 
 def test_shards_are_whole_when_a_worker_is_killed_half_way(
-    address: str, coco128: Path, tmp_path: Path, hashes: Callable[[Path], dict[str, str]]
+    mortal: str, coco128: Path, tmp_path: Path, hashes: Callable[[Path], dict[str, str]]
 ) -> None:
     from distributed import Client
 
     found = {}
-    for name, workers in (("one", Workers(2)), ("dask", Cluster(1, address, tmp_path))):
+    for name, workers in (("one", Workers(2)), ("dask", Cluster(1, mortal, tmp_path))):
         workdir = Workdir(tmp_path / name)
         options = PositiveOptions.parse()
         build_positives(coco128 / "instances.json", workdir, options, coco128 / "images", False, Workers(1), Monitor())
         mine_workdir(workdir, coco128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
         if name == "dask":
-            with Client(address, set_as_default=False) as client:
+            with Client(mortal, set_as_default=False) as client:
                 victim = min(client.run(os.getpid).values())
-            killer = threading.Timer(1.5, os.kill, (victim, signal.SIGKILL))
+            killer = threading.Thread(target=kill_when_there, args=(victim, workdir.path, "*/*.partial"))
             killer.start()
         export_shards(workdir, ExportOptions(chips_per_shard=50), coco128 / "images", workers, Monitor())
         found[name] = hashes(workdir.path)
-    assert not killer.is_alive()
+    killer.join()
     assert found["dask"] == found["one"]
 
 
-def test_a_task_that_always_kills_its_worker_ends_the_run(address: str, tmp_path: Path, is_one_line: Any) -> None:
+def test_a_task_that_always_kills_its_worker_ends_the_run(mortal: str, tmp_path: Path, is_one_line: Any) -> None:
     seen = tmp_path / "the others are seen"
 
     def work(k: int) -> int:
@@ -179,7 +204,7 @@ def test_a_task_that_always_kills_its_worker_ends_the_run(address: str, tmp_path
 
     def run() -> None:
         try:
-            for result in Cluster(1, address, tmp_path).processes(work, [(k,) for k in range(5)]):
+            for result in Cluster(1, mortal, tmp_path).processes(work, [(k,) for k in range(5)]):
                 results.append(result)
                 if result == 3:
                     seen.touch()

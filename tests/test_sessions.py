@@ -7,10 +7,12 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -380,8 +382,8 @@ def test_the_nearest_command_is_named(tmp_path: Path) -> None:
 # --- interrupts ---
 
 
-def interrupted(words: list[str], folder: Path, until: str, signals: int) -> tuple[int, str]:
-    """Exit code and standard error of a command on a terminal of its own that gets Ctrl-C once it has said ``until``."""
+def interrupted(words: list[str], folder: Path, until: Callable[[str], bool], signals: int) -> tuple[int, str]:
+    """Exit code and standard error of a command on a terminal of its own that gets Ctrl-C once ``until(said)`` holds."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [str(CHIPPER), *words],
@@ -394,12 +396,12 @@ def interrupted(words: list[str], folder: Path, until: str, signals: int) -> tup
     os.close(follower)
     said, sent = b"", 0
     while True:
-        try:
-            piece = os.read(leader, 4096)
-        except OSError:  # the other end is closed
-            break
-        said += piece
-        if (until.encode() in said and sent == 0) or (sent and sent < signals and b"stopping" in said):
+        if select.select([leader], [], [], 0.01)[0]:
+            try:
+                said += os.read(leader, 4096)
+            except OSError:  # the other end is closed
+                break
+        if (sent == 0 and until(said.decode(errors="replace"))) or (sent and sent < signals and b"stopping" in said):
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group gets it
             sent += 1
     os.close(leader)
@@ -427,7 +429,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ctrl_c_stops_in_order_and_the_workdir_resumes(long: Path, tmp_path: Path, jobs: str) -> None:
     shards = tmp_path / "shards"
     words = ["export-shards", "--chips-per-shard", "100", "--shards", str(shards)]
-    code, said = interrupted([*words, "--jobs", jobs], long, "0:00:01", 1)
+    code, said = interrupted([*words, "--jobs", jobs], long, lambda _: any(shards.glob("*.tar")), 1)
     assert code == 130, said
     assert "stopping; Ctrl-C again stops at once" in said
     assert "interrupted; what is whole stays, run the same command again" in said
@@ -442,13 +444,29 @@ def test_ctrl_c_stops_in_order_and_the_workdir_resumes(long: Path, tmp_path: Pat
     assert content_of(shards) == content_of(whole)
 
 
-def test_a_second_ctrl_c_stops_at_once(long: Path, tmp_path: Path) -> None:
-    words = ["export-shards", "--chips-per-shard", "100", "--jobs", "2", "--shards", str(tmp_path / "shards")]
-    started = time.monotonic()
-    code, said = interrupted(words, long, "0:00:01", 2)
+@pytest.mark.parametrize("later", [0.0, 0.1, 0.2, 0.3])
+def test_ctrl_c_while_worker_processes_start(long: Path, tmp_path: Path, later: float) -> None:
+    started: list[float] = []
+
+    def just_then(said: str) -> bool:
+        if "planning shards" in said:
+            started.append(time.monotonic())
+        return bool(started) and time.monotonic() - started[0] >= later
+
+    words = ["export-shards", "--chips-per-shard", "50", "--jobs", "2", "--shards", str(tmp_path / "shards")]
+    code, said = interrupted(words, long, just_then, 1)
     assert code == 130, said
     assert "Traceback" not in said
-    assert not (tmp_path / "shards" / "dataset.json").exists()
+
+
+def test_a_second_ctrl_c_stops_at_once(long: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    words = ["export-shards", "--chips-per-shard", "100", "--jobs", "2", "--shards", str(shards)]
+    started = time.monotonic()
+    code, said = interrupted(words, long, lambda _: any(shards.glob("*.tar")), 2)
+    assert code == 130, said
+    assert "Traceback" not in said
+    assert not (shards / "dataset.json").exists()
     assert time.monotonic() - started < 50
     assert chipper(long, *words).returncode == 0
 
@@ -470,7 +488,7 @@ def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]
         "400",
         *built,
     ]
-    code, said = interrupted(words, data, "step 1 of 400", 1)
+    code, said = interrupted(words, data, lambda said: "step 1 of 400" in said, 1)
     assert code == 130, said
     assert "stopping after this step" in said
     assert "Traceback" not in said
@@ -480,7 +498,7 @@ def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]
     assert step < 400
     lines = (Path(built[1]) / "runs" / "detector" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == step
-    code, said = interrupted([*words, "--resume"], data, "of 400", 1)
+    code, said = interrupted([*words, "--resume"], data, lambda said: "of 400" in said, 1)
     assert code == 130, said
     lines = (Path(built[1]) / "runs" / "detector" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, len(lines) + 1))
