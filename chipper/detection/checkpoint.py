@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 import torch
 
-from chipper.detection.model import MODELS, Detector, build_model
+from chipper.detection.model import Detector, build_model
+from chipper.detection.specs import MODELS
 from chipper.errors import CheckpointError, StorageError, TrainingError
 from chipper.files import atomic, remove
 from chipper.locations import plain

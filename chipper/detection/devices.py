@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from chipper.errors import OptionError
 
@@ -59,3 +59,12 @@ def process_group(device: str = "auto") -> Iterator[tuple[int, int]]:
         yield distributed.get_rank(), distributed.get_world_size()
     finally:
         distributed.destroy_process_group()
+
+
+def mean_over_processes(count: Tensor) -> Tensor:
+    """The mean of a number over the processes that train together; each of them must ask for it."""
+    mean = count.float()
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(mean)
+        mean = mean / distributed.get_world_size()
+    return mean

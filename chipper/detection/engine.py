@@ -31,10 +31,10 @@ from chipper.detection.checkpoint import (
     rng_states,
     save_checkpoint,
 )
-from chipper.detection.devices import pick_device
+from chipper.detection.devices import mean_over_processes, pick_device
 from chipper.detection.flips import flip, flips_of
 from chipper.detection.metrics import MetricsWriter, StepReport
-from chipper.detection.model import Detector, mean_over_processes
+from chipper.detection.model import Detector
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError, OptionError, TrainingError

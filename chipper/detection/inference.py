@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 
 from chipper.detection.focus import Window, focus_regions, focus_windows
-from chipper.detection.model import PROPOSALS, Detector
+from chipper.detection.model import Detector
 from chipper.detection.picture import Picture, mirrored, opened
+from chipper.detection.specs import PROPOSALS
 from chipper.errors import OptionError
 from chipper.soft_nms import SNIPER_MERGE, SoftNmsOptions, soft_nms
 

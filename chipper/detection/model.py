@@ -1,71 +1,32 @@
-"""The detector: backbone, region proposals, one box head; and the registry of its sizes."""
+"""The detector: backbone, region proposals, one box head."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
 
 from chipper.detection.anchors import AnchorGrid, anchors_of
 from chipper.detection.backbones import BACKBONES, load_pretrained
 from chipper.detection.batch import Batch
+from chipper.detection.devices import mean_over_processes
 from chipper.detection.focus import focus_head, focus_labels, focus_loss
+from chipper.detection.mask_head import MASK_BINS, mask_head, mask_loss, rois_with_masks
+from chipper.detection.specs import DEFAULT_MODEL, MODELS, PROPOSALS, PROPOSALS_BEFORE_NMS, ModelSpec
 from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
 from chipper.errors import OptionError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R G B
 PROPOSAL_NMS = 0.7
 FOCUS_STRIDE = 16  # of the map on which small objects are looked for; the nearest there is
-MASK_BINS = 14  # of a roi, on each side; masks have twice as many
-MASK_ROIS = 64  # that a chip's masks are trained on
 MASKS_AN_IMAGE = 200  # of a canvas or tile at inference
-PROPOSALS_BEFORE_NMS, PROPOSALS = 6000, 300  # of a whole image at inference; a spec may train with fewer a chip
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One size of detector and how it likes to be trained; the defaults are SNIPER's."""
-
-    name: str
-    strides: tuple[int, ...] = (16,)  # of the backbone's maps
-    scaled_anchors: bool = False
-    head_width: int = 1024
-    roi_bins: int = 7
-    proposals_before_nms: int = PROPOSALS_BEFORE_NMS  # a chip, in training
-    proposals: int = PROPOSALS
-    optimizer: str = "sgd"
-    lr: float = 0.015  # for 16 chips; grows with the global batch
-    weight_decay: float = 1e-4
-
-
-MODELS = {
-    spec.name: spec
-    for spec in (
-        ModelSpec("resnet50"),
-        ModelSpec("resnet101"),
-        ModelSpec("resnet50_fpn", strides=(4, 8, 16, 32, 64)),
-        ModelSpec("resnet101_fpn", strides=(4, 8, 16, 32, 64)),
-        ModelSpec("mobilenet_v2", strides=(32,), head_width=512),
-        # From scratch on a CPU. After 840 steps of 4 chips on the demo's shapes, AdamW at this rate had AP 0.38 (half or
-        # twice the rate: 0.26), SGD at SNIPER's rate, meant for pretrained weights, 0.05, at five times that 0.19.
-        # Stride and anchors are the published ones halved for chips of 256 px; NMS over 6000 boxes a chip would cost
-        # more than the network.
-        ModelSpec(
-            "tiny", strides=(8,), scaled_anchors=True, head_width=128, roi_bins=5, proposals_before_nms=400, proposals=64,
-            optimizer="adamw", lr=2e-3, weight_decay=1e-2,
-        ),
-    )
-}  # fmt: skip
-DEFAULT_MODEL = "resnet50"
 
 
 class Proposals(NamedTuple):
@@ -233,39 +194,17 @@ class Detector(nn.Module):
             "roi_box": functional.smooth_l1_loss(deltas[foreground], wanted, reduction="sum") / count,
         }
         if self.mask_head is not None and batch.masks is not None:
-            rows = foreground.nonzero().squeeze(1)
-            rows = rows[:: -(-len(rows) // (MASK_ROIS * len(batch))) or 1]  # evenly, so that every chip has its share
-            masks = batch.masks[chip[rows], matched[rows]]
-            truth = batch.boxes[chip[rows], matched[rows]]
-            losses["mask"] = self.mask_loss(features, rois[rows], chip[rows], classes[rows], masks, truth)
+            rows = rois_with_masks(foreground, len(batch))
+            masks, truth = (values[chip[rows], matched[rows]] for values in (batch.masks, batch.boxes))
+            logits = self.mask_outputs(features, rois[rows], chip[rows], classes[rows])
+            losses["mask"] = mask_loss(logits, rois[rows], masks, truth)
         return losses
 
-    def mask_loss(
-        self, features: list[Tensor], rois: Tensor, chip: Tensor, classes: Tensor, masks: Tensor, boxes: Tensor
-    ) -> Tensor:
-        """Binary cross-entropy of each roi's mask of its class (Mask R-CNN, He et al., ICCV 2017, section 3).
-
-        masks (R, m, m) are those of the matched boxes (R, 4), over these boxes; rois of objects without one add nothing.
-        """
-        present = (masks.flatten(1) > 0).any(dim=1)
-        rois, chip, classes, masks, boxes = (values[present] for values in (rois, chip, classes, masks, boxes))
-        logits = self.mask_outputs(features, rois, chip)[torch.arange(len(rois), device=rois.device), classes]
-        side = masks.shape[-1]
-        corner, size = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)[:, None]
-        inside = ((rois.view(-1, 2, 2) - corner) / size * side).flatten(1)  # the roi in cells of its object's mask
-        own = torch.arange(len(rois), device=rois.device, dtype=rois.dtype)[:, None]
-        wanted = roi_align(
-            masks[:, None].float(), torch.cat((own, inside), dim=1), logits.shape[-1], 1.0, 2, aligned=True
-        )
-        each = functional.binary_cross_entropy_with_logits(logits, (wanted[:, 0] >= 0.5).float(), reduction="none")
-        count = mean_over_processes(logits.new_tensor(len(rois))).clamp(min=1)
-        return each.mean(dim=(1, 2)).sum() / count
-
-    def mask_outputs(self, features: list[Tensor], rois: Tensor, image: Tensor) -> Tensor:
-        """Mask logits (R, C + 1, 28, 28) of rois (R, 4) on the images numbered ``image`` (R,)."""
+    def mask_outputs(self, features: list[Tensor], rois: Tensor, image: Tensor, classes: Tensor) -> Tensor:
+        """Mask logits (R, 28, 28) of rois (R, 4) on the images numbered ``image`` (R,), each for its class (R,)."""
         assert self.mask_head is not None
-        out: Tensor = self.mask_head(self.pooled(features, rois, image, MASK_BINS)).float()
-        return out
+        out: Tensor = self.mask_head(self.pooled(features, rois, image, MASK_BINS))
+        return out[torch.arange(len(rois), device=rois.device), classes].float()
 
     def box_outputs(self, features: list[Tensor], rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (R, C + 1) and box deltas (R, 4) of rois (R, 4) on the images numbered ``image`` (R,)."""
@@ -323,25 +262,9 @@ class Detector(nn.Module):
         """The best `MASKS_AN_IMAGE` of one image's detections, with their masks."""
         best = found.scores.argsort(descending=True, stable=True)[:MASKS_AN_IMAGE]
         boxes, labels = found.boxes[best], found.labels[best]
-        logits = self.mask_outputs(features, boxes, torch.full((len(boxes),), image, device=boxes.device))
-        masks = logits[torch.arange(len(boxes), device=boxes.device), labels].sigmoid()
+        numbers = torch.full((len(boxes),), image, device=boxes.device)
+        masks = self.mask_outputs(features, boxes, numbers, labels).sigmoid()
         return Detections(boxes, found.scores[best], labels, masks)
-
-
-def mask_head(channels: int, classes: int) -> nn.Module:
-    """torchvision's: four convolutions and a finer map for each of ``classes``, background among them (N + 1 ways)."""
-    return nn.Sequential(
-        MaskRCNNHeads(channels, (channels,) * 4, dilation=1), MaskRCNNPredictor(channels, channels, classes)
-    )
-
-
-def mean_over_processes(count: Tensor) -> Tensor:
-    """The mean of a number over the processes that train together; each of them must ask for it."""
-    mean = count.float()
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(mean)
-        mean = mean / distributed.get_world_size()
-    return mean
 
 
 def build_model(

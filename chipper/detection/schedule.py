@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from chipper.detection.model import ModelSpec
+from chipper.detection.specs import ModelSpec
 from chipper.errors import OptionError
 
 CHIPS_PER_LR = 16

@@ -7,7 +7,9 @@ import torch
 import torchvision
 
 from chipper.detection.backbones import BACKBONES, PUBLISHED_WEIGHTS, DeformableConv
-from chipper.detection.model import MODELS, build_model
+from chipper.detection.mask_head import mask_loss
+from chipper.detection.model import build_model
+from chipper.detection.specs import MODELS
 from chipper.errors import CheckpointError, OptionError
 
 LOSSES = ["rpn_objectness", "rpn_box", "roi_class", "roi_box"]
@@ -206,28 +208,29 @@ def with_masks(batch, masks):
 
 def test_the_mask_loss_worked_out_by_hand():
     """One object whose left half is its mask: rois on the left, the right, and twice as wide as the object."""
-    model = build_model("tiny", 2, 128, weights=None, masks=True)
-    features = model.backbone(torch.zeros(1, 3, 128, 128))
     mask = torch.zeros(4, 56, 56, dtype=torch.uint8)
     mask[:, :, :28] = 1
     boxes = torch.tensor([[20.0, 20.0, 60.0, 60.0]]).repeat(4, 1)
     rois = torch.tensor([[20.0, 20, 40, 60], [40, 20, 60, 60], [20, 20, 60, 60], [0, 20, 80, 60]])
-    logits = torch.full((4, 3, 28, 28), -3.0)
-    logits[0, 1], logits[2, 1, :, :14], logits[3, 1, :, 7:14] = 3.0, 3.0, 3.0
-    model.mask_outputs = lambda *_: logits
-    right = torch.nn.functional.softplus(torch.tensor(-3.0))  # every px is right, by a logit of 3
-    classes = torch.ones(4, dtype=torch.int64)
-    loss = model.mask_loss(features, rois, torch.zeros(4, dtype=torch.int64), classes, mask, boxes)
-    assert float(loss) == pytest.approx(float(right), rel=1e-3)
-    logits[0, 2] = -50.0  # of another class: nothing to it
-    assert float(model.mask_loss(features, rois, classes * 0, classes, mask, boxes)) == pytest.approx(
-        float(right), rel=1e-3
-    )
-    logits[1, 1] = 3.0
-    wrong = model.mask_loss(features, rois, classes * 0, classes, mask, boxes)
-    assert float(wrong) == pytest.approx((3 * float(right) + 3.0 + float(right)) / 4, rel=1e-3)
-    none = model.mask_loss(features, rois, classes * 0, classes, mask * 0, boxes)
-    assert float(none) == 0
+    logits = torch.full((4, 28, 28), -3.0)
+    logits[0], logits[2, :, :14], logits[3, :, 7:14] = 3.0, 3.0, 3.0
+    right = float(torch.nn.functional.softplus(torch.tensor(-3.0)))  # every px is right, by a logit of 3
+    assert float(mask_loss(logits, rois, mask, boxes)) == pytest.approx(right, rel=1e-3)
+    logits[1] = 3.0
+    assert float(mask_loss(logits, rois, mask, boxes)) == pytest.approx((3 * right + 3.0 + right) / 4, rel=1e-3)
+    assert float(mask_loss(logits, rois, mask * 0, boxes)) == 0
+    mask[1] = 0  # the wrong one has no mask: nothing to learn from it
+    assert float(mask_loss(logits, rois, mask, boxes)) == pytest.approx(right, rel=1e-3)
+
+
+def test_each_roi_has_the_mask_of_its_class():
+    model = build_model("tiny", 2, 128, weights=None, masks=True)
+    features, rois = model.backbone(torch.rand(1, 3, 128, 128)), torch.tensor([[20.0, 20, 60, 60]]).repeat(3, 1)
+    numbers = torch.zeros(3, dtype=torch.int64)
+    every = [model.mask_outputs(features, rois, numbers, torch.full((3,), k)) for k in range(3)]
+    own = model.mask_outputs(features, rois, numbers, torch.arange(3))
+    assert not torch.equal(every[0], every[1])
+    assert all(torch.equal(own[k], every[k][k]) for k in range(3))
 
 
 def test_a_model_with_masks_trains_and_detects(draw_batch):
