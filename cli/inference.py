@@ -233,7 +233,7 @@ def evaluate(
             f"Recall of {proposals}", [(name, f"{value:.4f}") for name, value in recall.items()], dict(recall)
         )
         return
-    result = evaluate_file(coco, detections, masks)
+    result = evaluate_file(coco, detections, masks, ConsoleMonitor())
     if curves is not None and not dry_run:
         draw_curves(result, curves)
     rows = [(name, f"{value:.4f}") for name, value in result.numbers.items()]

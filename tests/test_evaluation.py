@@ -20,8 +20,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from chipper.cli.main import main
-from chipper.errors import ChipperError, ProposalError
+from chipper.errors import ChipperError, ProposalError, ResultsError
 from chipper.evaluation import METRICS, evaluate, evaluate_proposals
+from chipper.progress import Monitor
 
 CONTENT = {
     "images": [{"id": i, "file_name": f"{i}.jpg", "width": 400, "height": 300} for i in (1, 2)],
@@ -82,6 +83,30 @@ def test_classes(tmp_path: Path) -> None:
     assert set(found.per_class["emu"].values()) == {-1}
     assert found.recall.tolist() == np.linspace(0, 1, 101).tolist()
     assert np.mean([found.per_class[name]["AP"] for name in ("cat", "dog")]) == pytest.approx(found.numbers["AP"])
+
+
+def test_detections_of_unknown_categories_are_counted_aloud(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
+    heard: list[str] = []
+    monitor = Monitor()
+    monitor.warn = heard.append  # type: ignore[method-assign]
+    strange = [{**entry, "category_id": 50 + k} for k, entry in enumerate(RESULTS[:2])]
+    coco, found = files(tmp_path, results=RESULTS + strange)
+    assert evaluate(coco, found, monitor=monitor) == evaluate(*files(tmp_path), monitor=monitor)
+    assert heard == [
+        f"{found}: 2 of 7 detections are of the category ids 50, 51; the annotations have 3, 7, 9; they count for nothing"
+    ]
+    with pytest.raises(ResultsError) as caught:
+        evaluate(*files(tmp_path, results=strange))
+    assert "all detections are of the category ids 50, 51" in is_one_line(caught.value)
+
+
+def test_categories_that_share_a_name_or_an_id(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["categories"] += [{"id": 12, "name": "cat"}, {"id": 3, "name": "once more"}]
+    found, plain = evaluate(*files(tmp_path, content)), evaluate(*files(tmp_path))
+    assert list(found.per_class) == ["cat (3)", "dog", "emu", "cat (12)"]
+    assert found.numbers == plain.numbers
+    assert found.per_class["cat (3)"] == plain.per_class["cat"]
 
 
 def test_the_truth_itself_is_perfect(tmp_path: Path) -> None:

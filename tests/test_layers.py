@@ -60,6 +60,7 @@ LAYERS = [
         "chipper.table_check",
         "chipper.coco",
         "chipper.proposals",
+        "chipper.evaluation_files",
         "chipper.workdir",
         "chipper.samples",
         "chipper.shards",

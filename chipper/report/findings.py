@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from chipper.evaluation import SavedEvaluation
 from chipper.report.gather import Report
 from chipper.report.html import Markup, tag
 from chipper.report.words import many, scale_names, share
 
 LARGE_ENOUGH = 0.9
 """Share of the boxes that chips should show with 32 px or more; `chipper plan --suggest` aims at it."""
+
+NEXT_TO_NOTHING = 0.01
+"""AP under which a run has learnt next to nothing."""
+CLASSES_NAMED = 5
 
 
 def findings(report: Report) -> list[Markup]:
@@ -59,6 +66,25 @@ def findings(report: Report) -> list[Markup]:
             say(f"Run {run.name}: {run.problem}.")
         if "data_wait" in run.curves and float(np.nanmean(run.curves["data_wait"])) > 1 / 3:
             say(f"Run {run.name} waits for data {100 * float(np.nanmean(run.curves['data_wait'])):.0f} % of the time.")
+        if run.steps < run.total_steps:
+            say(f"Run {run.name} ended after {run.steps:,} of {run.total_steps:,} steps; --resume goes on with it.")
+        if run.evaluation is not None:
+            for sentence in _of_evaluation(run.evaluation):
+                say(f"Run {run.name} {sentence}")
         if run.dataset_id and run.dataset_id != report.dataset.id:
             say(f"Run {run.name} was trained on other chips than the workdir holds now.")
     return out
+
+
+def _of_evaluation(found: SavedEvaluation) -> Iterator[str]:
+    """What is said of a run's AP, which is -1 where there is nothing to find."""
+    ap = found.numbers.get("AP", -1.0)
+    if 0 <= ap < NEXT_TO_NOTHING:
+        yield f"finds next to nothing: AP {100 * ap:.1f}. It may need more steps or a start from trained weights."
+        return
+    per_class = {name: numbers.get("AP", -1.0) for name, numbers in found.per_class.items()}
+    lost = [name for name, value in per_class.items() if 0 <= value < NEXT_TO_NOTHING]
+    if lost:
+        there = sum(value >= 0 for value in per_class.values())
+        named = ", ".join(lost[:CLASSES_NAMED]) + (", ..." if len(lost) > CLASSES_NAMED else "")
+        yield f"finds next to nothing of {len(lost):,} of {many(there, 'class', 'classes')}: {named}."

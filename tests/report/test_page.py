@@ -228,6 +228,33 @@ def test_what_is_worth_a_look(nasty: Workdir) -> None:
     assert sum(chips for _, _, chips in report.shards.lost) == report.shards.lost_chips
 
 
+def test_runs_that_are_worth_a_look(drawn: Any, tmp_path: Path, build: Any, write_run: Any) -> None:
+    workdir = build(drawn.coco, tmp_path / "chips")
+
+    def said() -> str:
+        return " ".join(findings(gather(workdir, Monitor())))
+
+    assert said() == ""
+    folder = write_run(workdir, "detector")
+    assert said() == ""
+    kept = json.loads((folder / "evaluation.json").read_text())
+    numbers = {"AP50": 0.0, "AP75": 0.0, "AR100": 0.0}
+    kept["per_class"] = {
+        "square": numbers | {"AP": 0.3},
+        "block": numbers | {"AP": 0.004},
+        "none": numbers | {"AP": -1},
+    }
+    (folder / "evaluation.json").write_text(json.dumps(kept))
+    assert "Run detector finds next to nothing of 1 of 2 classes: block." in said()
+    kept["numbers"]["AP"] = 0.001
+    (folder / "evaluation.json").write_text(json.dumps(kept))
+    assert "Run detector finds next to nothing: AP 0.1." in said()
+    assert "of 2 classes" not in said()
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    (folder / "metrics.jsonl").write_text("\n".join(lines[:30]) + "\n")
+    assert "Run detector ended after 30 of 40 steps" in said()
+
+
 def test_boxes_that_no_chip_covers(drawn: Any, tmp_path: Path, build: Any) -> None:
     workdir = build(drawn.coco, tmp_path / "chips", scales="512,3", valid_ranges="120:,:20")
     page = made(workdir, tmp_path / "report.html")
