@@ -73,7 +73,11 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         session = ctx.ensure_object(Session)
         session.command = str(ctx.info_name)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser leaves it out
+            raise
 
     def invoke(self, ctx: click.Context) -> None:
         """Run it; what is thrown goes on to `chipper.cli.main.run`, which ends the session."""

@@ -13,6 +13,7 @@ import click
 from chipper import __version__
 from chipper.cli.interrupts import INTERRUPTED, stop_in_order_then_at_once
 from chipper.cli.session import Session
+from chipper.cli.usage import usage_message
 from chipper.errors import ChipperError
 
 COMMANDS = {
@@ -94,9 +95,7 @@ def run() -> None:
         click.echo(error.format_message())
         code = 2
     except click.ClickException as error:
-        error.show()
-        session.end(error.exit_code, {"type": "UsageError", "message": error.format_message()})
-        code = error.exit_code
+        code = _fail(session, error, usage_message(error), error.exit_code, "UsageError")
     except (click.Abort, KeyboardInterrupt) as error:
         said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
         code = _fail(
@@ -128,10 +127,10 @@ def _unforeseen(session: Session, error: Exception) -> str:
     return f"a fault in chipper itself ({what}); {where}: please report it"
 
 
-def _fail(session: Session, error: BaseException, message: str, code: int) -> int:
+def _fail(session: Session, error: BaseException, message: str, code: int, kind: str | None = None) -> int:
     if session.debug:
         traceback.print_exc()
-    session.end(code, {"type": type(error).__name__, "message": message})
+    session.end(code, {"type": kind or type(error).__name__, "message": message})
     click.echo(f"chipper: error: {message}", err=True)
     return code
 

@@ -373,6 +373,32 @@ def test_export_says_when_it_has_read_no_image_and_reads_them_again_if_asked(
     assert content_of(Path(built[1]) / "shards") != before
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("mine-negatives", "missing option '--proposals' (SNIPER's pickle, "),
+        (
+            "mine-negatives --proposals",
+            "option '--proposals' requires an argument; see `chipper mine-negatives --help`",
+        ),
+        (
+            "plan coco.json --scales 512 1.667 3",
+            "(1.667 3); write lists with commas and without spaces, as in --scales 512",
+        ),
+        (
+            "plan coco.json --strides 8",
+            "no such option '--strides'. Did you mean '--stride'?; see `chipper plan --help`",
+        ),
+        ("plan coco.json --jobs a\x1bb", r"'a\x1bb' is not a valid integer; see `chipper plan --help`"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path: Path, line: str, said: str) -> None:
+    done = chipper(tmp_path, *line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"chipper: error: [^\n\x1b]+\n", done.stderr)
+    assert said in done.stderr
+
+
 def test_the_nearest_command_is_named(tmp_path: Path) -> None:
     done = chipper(tmp_path, "build-positves", "coco.json")
     assert done.returncode == 2

@@ -24,7 +24,7 @@ LONGEST = 150  # characters of a line of error in the table
 def _cell(text: str, folder: Path) -> str:
     """``text`` fit for a cell of a Markdown table."""
     text = text.replace(f"{folder}/", "").replace(str(folder), ".").replace("|", "\\|").replace("<", "&lt;")
-    text = text.removeprefix("chipper: error: ").removeprefix("Error: ")
+    text = text.removeprefix("chipper: error: ")
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 40]} ... {text[-35:]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

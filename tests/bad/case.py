@@ -24,7 +24,7 @@ SECONDS = 20  # after which a command counts as hung
 MARKER = "code-ran"  # what malicious files would make
 CURE = re.compile(
     r"\b(give|run|make|check|mend|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
-    r"install|build|take|remove|check|leave|goes|it is|must be|must fit|at least|at most|there is no|is older)\b"
+    r"install|build|take|remove|check|leave|see|goes|it is|must be|must fit|at least|at most|there is no|is older)\b"
 )
 _PROMISED = re.compile(r"chipper: error: .+")
 
@@ -60,7 +60,7 @@ class Outcome:
     @property
     def line(self) -> str:
         """The line of error, or what went on without one."""
-        lines = [line for line in self.err.splitlines() if re.match(r"(chipper: error|Error): ", line)]
+        lines = [line for line in self.err.splitlines() if re.match("chipper: error: ", line)]
         return lines[0] if lines else ""
 
 
@@ -150,9 +150,8 @@ def _faults(case: Case, outcome: Outcome, before: dict[str, str], after: dict[st
     if "a fault in chipper itself" in everything:
         yield "an error that nobody foresaw"
     promised = [line for line in outcome.err.splitlines() if line.startswith("chipper: error:")]
-    by_click = outcome.code == 2 and re.search(r"^Error: ", outcome.err, re.MULTILINE)
     if case.code in (1, 2):
-        if len(promised) + bool(by_click) != 1:
+        if len(promised) != 1:
             yield f"{len(promised)} lines of error"
         elif promised and outcome.err.rstrip().splitlines()[-1] != promised[0]:
             yield "something follows the line of error"
