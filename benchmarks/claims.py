@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from benchmarks.bccd import bccd
+from chipper import __version__
 from chipper.build import build_positives
 from chipper.coco import read_images
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
@@ -30,14 +31,16 @@ from chipper.detection.batch import Batch
 from chipper.detection.checkpoint import load_checkpoint
 from chipper.detection.engine import train
 from chipper.detection.loader import ChipLoader, LoaderOptions
-from chipper.detection.model import MODELS, Detector, build_model
+from chipper.detection.model import Detector, build_model
 from chipper.detection.predict import Pyramid, predict, propose
+from chipper.detection.specs import MODELS
 from chipper.detection.train_options import TrainOptions
+from chipper.detection.training import CONFIG, RunConfig
 from chipper.evaluation import evaluate
 from chipper.export import export_shards
 from chipper.files import write_json
 from chipper.mine import mine_workdir
-from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
+from chipper.options import MOST_EPOCHS, ExportOptions, NegativeOptions, PixelOptions, PositiveOptions
 from chipper.progress import Monitor
 from chipper.proposals import write_pickle
 from chipper.scales import parse_scales, parse_valid_ranges
@@ -61,6 +64,7 @@ class Size:
 
 SIZES = {
     "cpu": Size("tiny", 256, 8, 80, 300e6, (240, 100)),
+    "smoke": Size("tiny", 128, 4, 2, 0.3e6, (6, 3)),  # shows that it runs, and nothing else
     "full": Size("resnet50", 512, 16, 1000, 60e9, (8000, 1000)),
 }
 
@@ -152,7 +156,7 @@ class Study:
         return TrainOptions(
             tuple(category.id for category in categories),
             tuple(category.name for category in categories),
-            epochs=10**6,  # the steps end it
+            epochs=MOST_EPOCHS,  # the steps end it
             batch_size=self.size.batch,
             max_steps=steps,
             lr=None if self.size.model != "tiny" else MODELS["tiny"].lr * math.sqrt(self.size.batch / 16),
@@ -168,6 +172,13 @@ class Study:
         workers = 0 if self.device == "cpu" else 8
         loader = ChipLoader(workdir, workdir.shards, LoaderOptions(self.size.batch, workers))
         train(self.options(workdir, seed, steps, **more), model, loader, run)
+        self.keep_config(run, workdir)
+
+    @staticmethod
+    def keep_config(run: Path, workdir: Workdir) -> None:
+        """Leave with a run what `predict` asks of it."""
+        dataset = workdir.dataset()
+        write_json(run / CONFIG, RunConfig(__version__, dataset.id, dataset.options, {}, PixelOptions().as_text()))
 
     def run(self, method: Method, seed: int) -> dict[str, float]:
         """Train and evaluate one method."""
@@ -180,6 +191,7 @@ class Study:
         if method.whole:
             loader = WholeImages(self, method, seed, [category.id for category in workdir.dataset().categories])
             train(self.options(workdir, seed, len(loader.batches)), model, loader, run)
+            self.keep_config(run, workdir)
             pixels = loader.pixels
         else:
             steps = round(self.budget(method, workdir) / (self.size.batch * self.size.chip**2))
@@ -288,9 +300,15 @@ def main() -> None:
     parser.add_argument(
         "--methods", default="", help="numbers of methods, from 0 on, with commas between; all if left out"
     )
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument(
+        "--pixels", type=float, help="millions of pixels that each method trains on; the size's if left out"
+    )
     parser.add_argument("--folder", type=Path, default=Path("claims"))
     given = parser.parse_args()
     size, folder = SIZES[given.size], given.folder / given.data
+    if given.pixels is not None:
+        size = replace(size, pixels=given.pixels * 1e6)
     if given.data == "bccd":
         train_json, val_json = bccd(folder / "data")
     else:
@@ -301,7 +319,7 @@ def main() -> None:
     path = folder / "results.json"
     results: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
     chosen = [METHODS[int(k)] for k in given.methods.split(",")] if given.methods else METHODS
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for method in chosen:
             key = f"{method.name}/{seed}"
             if key not in results:
