@@ -55,7 +55,7 @@ def main() -> None:
         data = [pool.read(row) for row in rows]
 
         jpegs = [jpeg for jpeg, _ in data]
-        decoded = best_of(lambda: [decode_chip(*pool.read(row), label_of) for row in rows], 4)
+        decoded = best_of(lambda: [decode_chip(*pool.read(row), label_of, pool.set.chip_size) for row in rows], 4)
         limit = best_of(lambda: bare(jpegs), 4)
         scaling = scaling_of_bare_decoding(jpegs)
         started = time.perf_counter()

@@ -23,7 +23,7 @@ from chipper.errors import OptionError, ShardError, StorageError
 from chipper.files import fingerprint, storage_errors, sync_directory
 from chipper.pool import RERUN, Pool
 from chipper.progress import Monitor
-from chipper.samples import UNREADABLE, read_record
+from chipper.samples import SampleError, read_record
 from chipper.workdir import Dataset, Workdir
 from chipper.workers import Workers
 
@@ -198,7 +198,7 @@ def _copy(
         jpeg, record = pool.read(int(row))
         try:
             sample = read_record(record)
-        except UNREADABLE:
+        except SampleError:
             raise pool.damaged(int(row)) from None
         if any(label["category_id"] not in categories for label in sample["annotations"]):
             raise pool.damaged(int(row))

@@ -14,6 +14,7 @@ Window = tuple[float, float, float, float, float]
 """scale (canvas px per source px), x, y (canvas px), content width, content height (chip px)."""
 
 _DECIMALS = 3  # chip px; COCO itself writes two
+_FAR = 16  # times a grid's side; pycocotools walks along an outline cell by cell, wherever it leads
 
 
 def clip_segmentation(segmentation: Any, window: Window, image_size: tuple[int, int]) -> tuple[Any, float | None]:
@@ -117,6 +118,9 @@ def mask_in_box(segmentation: Any, box: npt.ArrayLike, side: int) -> npt.NDArray
     """What a chip's segmentation, as `clip_segmentation` gives it, covers of a box: (side, side) of 0 and 1.
 
     The box (4,) is x1 y1 x2 y2 in chip px; row 0 of the grid is its top. No mask, or one outside the box, is all 0.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is no segmentation.
     """
     x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
     nothing = np.zeros((side, side), np.uint8)
@@ -125,9 +129,13 @@ def mask_in_box(segmentation: Any, box: npt.ArrayLike, side: int) -> npt.NDArray
     if isinstance(segmentation, list):
         factor = np.array([side / (x2 - x1), side / (y2 - y1)])
         polygons = [((np.reshape(flat, (-1, 2)) - (x1, y1)) * factor).ravel().tolist() for flat in segmentation]
+        if max(np.abs(flat).max(initial=0) for flat in polygons) > _FAR * side:  # a sliver of a large object
+            polygons, _ = _clip_polygons(polygons, (1.0, 0.0, 0.0, side, side))
+        if not polygons:
+            return nothing
         return np.asarray(coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, side, side))), np.uint8)
     height, width = segmentation["size"]
-    whole = coco_mask.decode({"size": [height, width], "counts": segmentation["counts"].encode("ascii")})
+    whole = coco_mask.decode(packed_rle(segmentation, (width, height)))
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height))
     if inside[2] <= inside[0] or inside[3] <= inside[1]:
         return nothing

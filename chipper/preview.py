@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from chipper.pool import Pool, ShardFinder, exported_pixels
 from chipper.progress import Monitor
 from chipper.proposals import ProposalFile, open_proposals
 from chipper.render import render_chip
-from chipper.samples import UNREADABLE, SampleWriter, read_record
+from chipper.samples import SampleError, SampleWriter, parse_record, read_jpeg
 from chipper.workdir import DATASET, PART_IMAGES, Dataset, Workdir
 
 COUNT = 12  # images, when no ids are given
@@ -155,10 +154,9 @@ class _Pictures:
             if pool is not None and place >= 0:
                 jpeg, record = pool.read(place)
                 try:
-                    read_record(record)
-                    with Image.open(io.BytesIO(jpeg)) as image:
-                        pixels = image.convert("RGB")
-                except UNREADABLE:
+                    parse_record(record)
+                    pixels = read_jpeg(jpeg, self._options.chip_size)
+                except SampleError:
                     raise pool.damaged(place) from None
             else:
                 record = writer.record(k)

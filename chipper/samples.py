@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from PIL import Image
 
 from chipper.columns import Annotations, Chips, Images, Labels
 from chipper.masks import Window, clip_keypoints, clip_segmentation
@@ -20,36 +22,70 @@ def sample_key(image_id: int, scale_index: int, x: int, y: int) -> str:
     return f"{image_id:012d}_{scale_index}_{x:05d}_{y:05d}"
 
 
-UNREADABLE = (KeyError, TypeError, ValueError, IndexError, OSError, RecursionError, msgspec.DecodeError)
-"""What decoding a sample raises that is not one; a checksum to fit does not make it one."""
+class SampleError(Exception):
+    """What a shard holds in the place of a sample is none; a checksum that fits does not make it one."""
 
 
-class _Label(msgspec.Struct):
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class Label(msgspec.Struct):
     """What must stand in a record's annotation."""
 
-    id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
+    id: _Int64
+    category_id: _Int64
+    bbox: tuple[float, float, float, float]  # x y w h in chip px
     valid: bool
     ignore: bool
+    segmentation: Any = None
 
 
-class _Record(msgspec.Struct):
+class RecordedChip(msgspec.Struct):
+    """What must stand in a record of its chip."""
+
+    chip_id: _Int64
+    content: tuple[float, float]  # width and height in chip px; the rest is padding
+    valid_range: tuple[float, float | None]  # chip px
+
+
+class Record(msgspec.Struct):
     """What must stand in a record."""
 
-    image_id: int
+    image_id: _Int64
     file_name: str
     width: int
     height: int
-    annotations: list[_Label]
-    chip: dict[str, Any]
+    annotations: list[Label]
+    chip: RecordedChip
+
+
+def parse_record(record: bytes) -> Record:
+    """What a sample's JSON record must hold. Raises SampleError where it does not."""
+    try:
+        return msgspec.json.decode(record, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SampleError(str(error)) from None
 
 
 def read_record(record: bytes) -> dict[str, Any]:
-    """A sample's JSON record. Raises one of `UNREADABLE` where it is none."""
-    msgspec.json.decode(record, type=_Record)
+    """All of a sample's JSON record. Raises SampleError where it is none."""
+    parse_record(record)
     found: dict[str, Any] = msgspec.json.decode(record)
     return found
+
+
+def read_jpeg(jpeg: bytes, side: int) -> Image.Image:
+    """A sample's picture, RGB. Raises SampleError where it is none of ``side`` x ``side`` px."""
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+            if image.size != (side, side):
+                raise SampleError(f"it is {image.size[0]}x{image.size[1]} px")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
+    except SampleError:
+        raise
+    except Exception as error:  # PIL's readers raise many kinds for a damaged file
+        raise SampleError(f"its picture cannot be decoded: {error}") from None
 
 
 def decoded(text: bytes) -> Any:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from chipper.errors import ChipperError, StorageError
 from chipper.files import read_table, remove
 from chipper.locations import fresh
 from chipper.pool import read_shard_set
 from chipper.progress import Monitor
-from chipper.samples import UNREADABLE, read_record
+from chipper.samples import SampleError, parse_record, read_jpeg
 from chipper.schemas import SHARD_INDEX
 from chipper.shards import index_path, read_receipt, receipt_path, tar_path
 from chipper.workers import Workers
@@ -100,12 +97,9 @@ def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], ch
             if zlib.crc32(data[1], zlib.crc32(data[0])) != row["crc32"]:
                 return f"sample {row['key']} does not have its checksum"
             try:
-                with Image.open(io.BytesIO(data[0])) as image:
-                    image.load()
-                    if image.size != (chip_size, chip_size):
-                        return f"sample {row['key']} is {image.size[0]}x{image.size[1]} px"
-                read_record(data[1])
-            except UNREADABLE as error:
+                read_jpeg(data[0], chip_size)
+                parse_record(data[1])
+            except SampleError as error:
                 return f"sample {row['key']} cannot be decoded ({error})"
         if tar.next() is not None:
             return "it holds more samples than its index"

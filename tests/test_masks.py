@@ -276,3 +276,13 @@ def test_run_lengths_are_those_that_pycocotools_packed(runs):
 def test_compressed_runs_that_are_none_are_refused(counts):
     with pytest.raises(ValueError, match="compressed mask"):
         unpacked_runs(counts)
+
+
+def test_the_mask_of_a_sliver_of_a_large_object() -> None:
+    """Whose outline would be 10^9 cells long on the sliver's grid."""
+    square = [[0, 0, 512, 0, 512, 512, 0, 512]]
+    assert mask_in_box(square, [100, 100, 100.00001, 300], 56).all()
+    assert not mask_in_box(square, [600, 100, 600.00001, 300], 56).any()
+    upper = mask_in_box([[0, 0, 512, 0, 512, 200, 0, 200]], [100, 100, 100.00001, 300], 56)
+    assert upper[:28].all()
+    assert not upper[28:].any()

@@ -10,7 +10,6 @@ batches stay full and equal. One damaged sample in a long run is no reason to en
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -19,11 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from chipper.detection.batch import Batch
@@ -32,7 +29,7 @@ from chipper.errors import OptionError, ShardError, TrainingError
 from chipper.masks import mask_in_box
 from chipper.options import between
 from chipper.pool import RERUN, Pool
-from chipper.samples import UNREADABLE
+from chipper.samples import SampleError, parse_record, read_jpeg
 from chipper.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -59,6 +56,7 @@ class Chip:
     masks: npt.NDArray[np.uint8] | None = None  # (g, m, m), see `Batch`
 
 
+MOST_PX = 1e6  # from a chip's corner; no box that was written is near it
 MASK_SIDE = 56  # m: twice what the mask head predicts
 Decoder = Callable[[bytes, bytes], "Chip"]
 
@@ -80,7 +78,7 @@ class ChipDataset(Dataset[Chip]):
                 return self._decode(*self._pool.read(row))
             except ShardError as error:
                 self._damages.note(row, error)
-            except UNREADABLE:
+            except SampleError:
                 self._damages.note(row, self._pool.damaged(row))
             position += 1
 
@@ -101,29 +99,44 @@ class Damages:
             raise error
 
 
-def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int], masks: bool = False) -> Chip:
-    """Decode one sample of a shard; ``label_of`` gives the label of each category id."""
-    sample = msgspec.json.decode(record)
-    annotations: list[dict[str, Any]] = sample["annotations"]
-    xywh = np.array([a["bbox"] for a in annotations], dtype=np.float32).reshape(-1, 4)
-    low, high = sample["chip"]["valid_range"]
-    with Image.open(io.BytesIO(jpeg)) as image:
-        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert would copy
+def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int], side: int, masks: bool = False) -> Chip:
+    """Decode one sample of a shard; ``label_of`` gives the label of each category id, ``side`` is the chip's in px.
+
+    Raises:
+        SampleError: it is no sample, or none of these categories.
+    """
+    sample = parse_record(record)
+    annotations, (low, high) = sample.annotations, sample.chip.valid_range
+    xywh = np.array([a.bbox for a in annotations], dtype=np.float64).reshape(-1, 4)
     boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    drawn = [
-        mask_in_box(a.get("segmentation"), box, MASK_SIDE) for a, box in zip(annotations, boxes, strict=True) if masks
-    ]
+    if not (np.abs(boxes) <= MOST_PX).all():
+        raise SampleError("a box lies far outside the chip")
+    boxes = boxes.astype(np.float32)
+    try:
+        labels = np.array([label_of[a.category_id] for a in annotations], dtype=np.int64)
+    except KeyError as error:
+        raise SampleError(f"there is no category {error}") from None
+    drawn = [_mask(a.segmentation, box, side) for a, box in zip(annotations, boxes, strict=True) if masks]
     return Chip(
-        image=pixels,
+        image=np.asarray(read_jpeg(jpeg, side)),
         boxes=boxes,
-        labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
-        valid=np.array([a["valid"] for a in annotations], dtype=np.bool_),
-        ignore=np.array([a["ignore"] for a in annotations], dtype=np.bool_),
-        content=(float(sample["chip"]["content"][0]), float(sample["chip"]["content"][1])),
+        labels=labels,
+        valid=np.array([a.valid for a in annotations], dtype=np.bool_),
+        ignore=np.array([a.ignore for a in annotations], dtype=np.bool_),
+        content=sample.chip.content,
         valid_range=(low, math.inf if high is None else high),
-        chip_id=sample["chip"]["chip_id"],
+        chip_id=sample.chip.chip_id,
         masks=np.array(drawn, np.uint8).reshape(-1, MASK_SIDE, MASK_SIDE) if masks else None,
     )
+
+
+def _mask(segmentation: Any, box: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
+    try:
+        if isinstance(segmentation, dict) and max(segmentation["size"]) > side:
+            raise ValueError("it is larger than the chip")
+        return mask_in_box(segmentation, box, MASK_SIDE)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise SampleError(f"a mask is none: {error}") from None
 
 
 def collate(chips: list[Chip]) -> Batch:
@@ -181,7 +194,7 @@ class ChipLoader:
             raise ShardError(f"the shards in {shards} are not those of the epochs in {workdir.path}; {RERUN}")
         self.category_ids = [category.id for category in self._dataset.categories]
         label_of = {category: k + 1 for k, category in enumerate(self.category_ids)}
-        self._decode = partial(decode_chip, label_of=label_of, masks=options.masks)
+        self._decode = partial(decode_chip, label_of=label_of, side=self.pool.set.chip_size, masks=options.masks)
         if options.masks and not self._dataset.positive_options.masks:
             raise OptionError(
                 "the chips have no masks to train on; run `chipper build-positives` with --masks, and export"

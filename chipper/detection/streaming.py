@@ -20,7 +20,7 @@ from chipper.detection.loader import Chip, Damages, Decoder, collate
 from chipper.errors import ShardError
 from chipper.locations import fresh
 from chipper.pool import RERUN, Pool
-from chipper.samples import UNREADABLE
+from chipper.samples import SampleError
 from chipper.shards import tar_path
 
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
@@ -54,7 +54,7 @@ class EpochStream(IterableDataset[Batch]):
                 return self._decode(*reader(position % self.chip_id.size))
             except ShardError as error:
                 damages.note(position % self.chip_id.size, error)
-            except UNREADABLE:
+            except SampleError:
                 damages.note(position % self.chip_id.size, self.damaged(position % self.chip_id.size))
             position += 1
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from chipper.coco import Category
+from chipper.detection.loader import collate, decode_chip
 from chipper.errors import ShardError
 from chipper.export import ShardSet
-from chipper.files import write_json
+from chipper.files import read_struct, write_json, write_table
 from chipper.pool import Pool
 from chipper.progress import Monitor
-from chipper.samples import UNREADABLE, read_record
+from chipper.samples import SampleError, read_record
 from chipper.schemas import FORMAT_VERSION
-from chipper.shards import Sample, index_path, open_shard, receipt_path, tar_path
+from chipper.shards import Receipt, Sample, index_path, open_shard, receipt_path, tar_path
 from chipper.verify import verify_shards
 from chipper.workdir import DATASET
 from chipper.workers import Workers
@@ -27,45 +31,78 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="chipper-fuzz-")
 NAME, SIZE = "positives-00000-of-00001", 16
 RECORD = (
     b'{"image_id":1,"file_name":"a.jpg","width":16,"height":16,"annotations":[{"id":1,"image_id":1,"category_id":3,'
-    b'"bbox":[1,2,3,4],"area":12,"iscrowd":0,"valid":true,"ignore":false}],"chip":{"chip_id":0,"kind":"positive"}}'
+    b'"bbox":[1,2,3,4],"area":12,"iscrowd":0,"valid":true,"ignore":false}],"chip":{"chip_id":0,"content":[16,12],"valid_range":[0,null]}}'
 )
+
+
+def _shard(folder: Path, jpeg: bytes, record: bytes) -> Receipt:
+    with open_shard(folder, NAME, "positive", "0" * 64, 2) as shard:
+        for k in range(2):
+            shard.add(Sample(f"{k:012d}_0_00000_00000", k, jpeg, record))
+    assert shard.receipt is not None
+    return shard.receipt
+
+
+def _jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (SIZE, SIZE), (9, 90, 200)).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def _make(folder: Path) -> None:
     folder.mkdir()
-    buffer = io.BytesIO()
-    Image.new("RGB", (SIZE, SIZE), (9, 90, 200)).save(buffer, "JPEG")
-    with open_shard(folder, NAME, "positive", "0" * 64, 2) as shard:
-        for k in range(2):
-            shard.add(Sample(f"{k:012d}_0_00000_00000", k, buffer.getvalue(), RECORD))
-    receipt = shard.receipt
-    assert receipt is not None
+    receipt = _shard(folder, _jpeg(), RECORD)
     render: dict[str, str | int] = {"quality": 90}
     kept = ShardSet(FORMAT_VERSION, "1" * 32, SIZE, [Category(3, "x")], render, 2, receipt.bytes, 0, [NAME])
     write_json(folder / DATASET, kept)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [folder / DATASET, index_path(folder, NAME), receipt_path(folder, NAME), tar_path(folder, NAME)]
+def _replace(folder: Path, kind: int, data: bytes) -> None:
+    """Put ``data`` into a folder of shards: in the place of a file, or with all that stands before it made to fit."""
+    if kind < 4:
+        files = (folder / DATASET, index_path(folder, NAME), receipt_path(folder, NAME), tar_path(folder, NAME))
+        files[kind].write_bytes(data)
+    elif kind == 4:  # a tar that fits its receipt
+        tar_path(folder, NAME).write_bytes(data)
+        receipt = read_struct(receipt_path(folder, NAME), Receipt)
+        receipt.bytes, receipt.sha256 = len(data), hashlib.sha256(data).hexdigest()
+        write_json(receipt_path(folder, NAME), receipt)
+    elif kind == 5:
+        _shard(folder, data, RECORD)
+    elif kind == 6:
+        _shard(folder, _jpeg(), data)
+    else:  # an index of other numbers, each sample's id, offsets, sizes and checksum
+        table = pq.read_table(index_path(folder, NAME))
+        numbers = np.frombuffer(data.ljust(96, b"\0")[:96], "<i8").reshape(2, 6)
+        for k, name in enumerate(table.column_names[1:]):
+            values = numbers[:, k].astype(np.uint32) if name == "crc32" else numbers[:, k]
+            table = table.set_column(k + 1, table.schema.field(name), pa.array(values))
+        write_table(index_path(folder, NAME), table)
 
 
 def seeds() -> list[bytes]:
-    """The first byte chooses the file that is replaced by the rest."""
+    """The first byte chooses what is replaced by the rest."""
     folder = Path(_FOLDER.name) / "seed"
     if not folder.exists():
         _make(folder)
-    return [bytes([number]) + path.read_bytes() for number, path in enumerate(_files(folder))]
+    tar = tar_path(folder, NAME).read_bytes()
+    files = [path.read_bytes() for path in (folder / DATASET, index_path(folder, NAME), receipt_path(folder, NAME))]
+    numbers = pq.read_table(index_path(folder, NAME)).drop_columns(["key"])
+    rows = np.array([column.to_numpy() for column in numbers.columns], "<i8").T.tobytes()
+    masked = RECORD.replace(b'"valid"', b'"segmentation":[[1,2,4,2,4,6]],"valid"')
+    parts = [*files, tar, tar, _jpeg(), RECORD, rows]
+    return [bytes([number]) + part for number, part in enumerate(parts)] + [b"\6" + masked]
 
 
 def target(data: bytes) -> None:
-    """Read and verify a folder of shards, one of whose files is ``data``."""
+    """Read, decode and verify a folder of shards in which ``data`` lies."""
     if not data:
         return
     seeds()
     folder = Path(_FOLDER.name) / "now"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(Path(_FOLDER.name) / "seed", folder)
-    _files(folder)[data[0] % 4].write_bytes(data[1:])
+    _replace(folder, data[0] % 8, data[1:])
     try:
         pool = Pool(folder)
     except ShardError as error:
@@ -83,12 +120,13 @@ def target(data: bytes) -> None:
 
 
 def _read(pool: Pool, row: int) -> None:
+    """What training does with a sample, and what verify does."""
     try:
         jpeg, record = pool.read(row)
-    except ShardError:
+        chip = decode_chip(jpeg, record, {3: 1}, SIZE, masks=True)
+    except (ShardError, SampleError):
         return
-    assert jpeg is not None
-    try:
-        read_record(record)
-    except UNREADABLE:
-        return
+    read_record(record)  # whatever is trained on is a record to all others too
+    batch = collate([chip, chip])
+    assert batch.images.shape == (2, 3, SIZE, SIZE)
+    assert batch.boxes.isfinite().all()
