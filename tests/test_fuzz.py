@@ -14,6 +14,10 @@ NOT_UTF_8 = (
     b'{"images": [{"id": 1, "file_name": "a", "width": 9, "height": 9}], "categories": [{"id": 3, "name": "x"}], "annotations": '
     b'[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 4, 4], "segmentation": ["\xff"], "keypoints": "\xff"}]}'
 )
+NO_TEXT = (
+    b'\6{"image_id": 1, "file_name": "a", "width": 16, "height": 16, "annotations": [], "\xb8": 0, '
+    b'"chip": {"chip_id": 0, "content": [16, 16], "valid_range": [0, null]}}'
+)
 # inputs that once brought about something else than an error of chipper
 FOUND: dict[str, list[bytes]] = {
     "annotations": [b'{"images": [{"id": 1, "file_name": "a\x7f.jpg"}]}', b"[" * 100_000, NOT_UTF_8],
@@ -22,7 +26,7 @@ FOUND: dict[str, list[bytes]] = {
         b"\x02PAR1\xff\xff\xff\xffPAR1",
         b"\0\x80\x02K\x01r\x94\x94\x94\x28.",
     ],
-    "shards": [b"\x02" + b"[" * 100_000, b"\x00" + b'{"render": {"a": ' + b"[" * 100_000],
+    "shards": [b"\x02" + b"[" * 100_000, b"\x00" + b'{"render": {"a": ' + b"[" * 100_000, b"\4\0\0", NO_TEXT],
     "images": [b"II*\0\x08\0\0\0\x01\0" + bytes(12) + b"\x08\0\0\0"],
 }
 

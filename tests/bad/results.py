@@ -46,6 +46,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "an image id beyond 64 bits": (rows({"image_id": 2**70}), "detections.json"),
     "a category that is null": (rows({"category_id": None}), "results file"),
     "an image that is not there": (rows({"image_id": 99}), "99"),
+    "a category that is not there": (rows({"category_id": 99}), "99"),
     "a mask that is a word": (rows({"segmentation": "mask"}), "results file"),
 }
 USED: dict[str, Damage] = {
@@ -56,7 +57,7 @@ USED: dict[str, Damage] = {
     "a box of 1e308": rows({"bbox": [1e308, 1e308, 1e308, 1e308]}, {}),
     "a box without area": rows({"bbox": [10, 10, 0, 0]}),
     "a negative box": rows({"bbox": [10, 10, -5, -5]}),
-    "an unknown category": rows({"category_id": 99}),
+    "an unknown category among others": rows({"category_id": 99}, {}),
     "a score of 1e300": rows({"score": 1e300}),
 }
 MASKS: dict[str, tuple[Any, str]] = {

@@ -36,6 +36,8 @@ def _one(name: str, seconds: int) -> int:
     options = [
         f"-max_total_time={seconds}",
         f"-max_len={LARGEST}",
+        "-len_control=0",  # seeds stay as long as they are: what is short is mostly refused at once
+        "-reduce_inputs=0",
         f"-timeout={HUNG}",
         f"-rss_limit_mb={MEMORY}",
         f"-artifact_prefix={folder}/",
