@@ -12,6 +12,7 @@ ShardError                shards are missing, damaged or do not belong to the wo
 StorageError              a file cannot be written: no space, no permission
 ClusterError              the dask cluster cannot be used, or lost a task too often
 DependencyError           an optional package is not installed
+DeviceError               the device has too little memory for what it is given
 TrainingError             training cannot go on
 CheckpointError         a checkpoint is damaged or belongs to another model or class set
 """
@@ -85,6 +86,10 @@ class DependencyError(ChipperError):
 
 class TrainingError(ChipperError):
     """Training cannot go on."""
+
+
+class DeviceError(ChipperError):
+    """The device has too little memory for what it is given."""
 
 
 class CheckpointError(TrainingError):

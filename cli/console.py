@@ -23,8 +23,8 @@ _LOG_SECONDS = 5.0  # between two log lines of one progress, where there is no t
 class ConsoleMonitor(Monitor):
     """Bars on a terminal, log lines with the time elsewhere; all of it in the run's log, with each stage's time."""
 
-    def __init__(self) -> None:
-        self._session = Session.current()
+    def __init__(self, session: Session | None = None) -> None:
+        self._session = session or Session.current()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=self._session.quiet)
 
     def note(self, message: str) -> None:

@@ -81,12 +81,25 @@ def main(context: click.Context, debug: bool) -> None:
     context.ensure_object(Session).debug |= debug
 
 
+class _Warnings(logging.Handler):
+    """What is logged in the depths goes the way of a command's own warnings: standard error, log and --json."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from chipper.cli.console import ConsoleMonitor  # rich is slow to import
+
+        ConsoleMonitor(self._session).warn(self.format(record))
+
+
 def run() -> None:
     """Run the command line and exit: every error that a user can cause is one line."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     stop_in_order_then_at_once()
     # an error may come before these are parsed
     session = Session(as_json="--json" in sys.argv, debug="--debug" in sys.argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Warnings(session)])
     try:
         code = main(standalone_mode=False, obj=session)
     except ChipperError as error:

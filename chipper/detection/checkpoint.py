@@ -86,6 +86,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: dict[str, Any]
     ema: dict[str, Any] | None = None  # the running average of the weights, where one is kept
+    scaler: dict[str, Any] | None = None  # that of the losses, of a run in fp16
 
 
 _PARTS: tuple[tuple[str, type[Any]], ...] = (("identity", Identity), ("progress", Progress))
@@ -165,8 +166,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         identity, progress = (msgspec.convert(content.pop(part), kind) for part, kind in _PARTS)
         checkpoint = Checkpoint(identity=identity, progress=progress, **content)
         strange = [name for name, kind in _KINDS.items() if not isinstance(getattr(checkpoint, name), kind)]
-        if strange or not isinstance(checkpoint.ema, dict | None):
-            raise ValueError(f"{(strange or ['ema'])[0]} is of another type")
+        strange += [name for name in ("ema", "scaler") if not isinstance(getattr(checkpoint, name), dict | None)]
+        if strange:
+            raise ValueError(f"{strange[0]} is of another type")
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise CheckpointError(f"{path} has been altered ({error}); {_cure(path)}") from None
     return checkpoint

@@ -53,7 +53,10 @@ def process_group(device: str = "auto") -> Iterator[tuple[int, int]]:
         )
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        local, gpus = os.environ["LOCAL_RANK"], torch.cuda.device_count()
+        if not local.isdecimal() or int(local) >= gpus:
+            raise OptionError(f"LOCAL_RANK is {local} and torch sees {gpus} GPUs; lower torchrun's --nproc-per-node")
+        torch.cuda.set_device(int(local))
     distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield distributed.get_rank(), distributed.get_world_size()

@@ -179,13 +179,15 @@ class _Run:
         self.parallel.train()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Optimizer, random state and running average as they were; the weights are loaded already."""
+        """Optimizer, random state, running average and scale as they were; the weights are loaded already."""
         try:
             self.optimizer.load_state_dict(checkpoint.optimizer)
             restore_rng(checkpoint.rng)
             if self.ema is not None:
                 self.ema.module.load_state_dict(checkpoint.model if checkpoint.ema is None else checkpoint.ema)
                 self.ema.n_averaged.fill_(1)  # it is an average already
+            if checkpoint.scaler and self.scaler.is_enabled():
+                self.scaler.load_state_dict(checkpoint.scaler)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(
                 f"{self.saved} has been altered: its optimizer or random state cannot be restored ({type(error).__name__}); "
@@ -200,7 +202,7 @@ class _Run:
             return None
         found = checkpoints(self.folder)
         if not found:
-            log.info("no checkpoint in %s: the run starts at its beginning", self.folder)
+            log.warning("no checkpoint in %s: the run starts at its beginning", self.folder)
             return None
         checkpoint = load_checkpoint(found[-1])
         require_same(checkpoint.identity, self.identity, found[-1])
@@ -303,6 +305,7 @@ class _Run:
             optimizer=self.optimizer.state_dict(),
             rng=rng_states(),
             ema=None if self.ema is None else self.ema.module.state_dict(),
+            scaler=self.scaler.state_dict() or None,  # empty where there is none
         )
         self.saved = save_checkpoint(self.folder, checkpoint)
 

@@ -61,8 +61,11 @@ MASK_SIDE = 56  # m: twice what the mask head predicts
 Decoder = Callable[[bytes, bytes], "Chip"]
 
 
-class ChipDataset(Dataset[Chip]):
-    """The chips of one list, decoded on demand."""
+class ChipDataset(Dataset["Chip | ShardError"]):
+    """The chips of one list, decoded on demand; too many damaged ones come out as a ShardError.
+
+    (As a value: what a DataLoader's process raises reaches the main one as an exception with a traceback for a message.)
+    """
 
     def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], decode: Decoder) -> None:
         self._pool, self._rows, self._decode = pool, rows, decode
@@ -71,7 +74,13 @@ class ChipDataset(Dataset[Chip]):
     def __len__(self) -> int:
         return self._rows.size
 
-    def __getitem__(self, position: int) -> Chip:
+    def __getitem__(self, position: int) -> Chip | ShardError:
+        try:
+            return self._chip(position)
+        except ShardError as error:
+            return error
+
+    def _chip(self, position: int) -> Chip:
         while True:
             row = int(self._rows[position % len(self)])
             try:
@@ -255,18 +264,39 @@ class Batches:
         return self._number
 
     def __iter__(self) -> Iterator[Batch]:
+        """The batches. Raises ShardError at too many damaged samples, TrainingError where a process was lost."""
         options = self._options
         chosen = {"batch_size": None} if self._positions is None else {"batch_sampler": self._positions}
-        return iter(
-            DataLoader(
-                self._dataset,
-                **chosen,
-                num_workers=options.workers,
-                collate_fn=None if self._positions is None else collate,
-                pin_memory=options.pin,
-                prefetch_factor=4 if options.workers else None,
-            )
+        loader: DataLoader[Any] = DataLoader(
+            self._dataset,
+            **chosen,
+            num_workers=options.workers,
+            collate_fn=None if self._positions is None else _collate_or_error,
+            pin_memory=options.pin,
+            prefetch_factor=4 if options.workers else None,
         )
+        batches = iter(loader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:  # torch's own, of a process that was killed or a full /dev/shm
+                if not options.workers:
+                    raise
+                raise TrainingError(
+                    f"a process that decodes chips was lost ({str(error).splitlines()[0]}); it may need more memory or a larger "
+                    "/dev/shm: lower --workers or --batch-size, then --resume"
+                ) from None
+            if batch is None:
+                return
+            if isinstance(batch, ShardError):
+                raise batch
+            yield batch
+
+
+def _collate_or_error(chips: list[Chip | ShardError]) -> Batch | ShardError:
+    """A batch, or the error that stands in the place of one of its chips."""
+    whole = [chip for chip in chips if isinstance(chip, Chip)]
+    return collate(whole) if len(whole) == len(chips) else next(c for c in chips if isinstance(c, ShardError))
 
 
 def rank_batches(chips: int, start: int, batch_size: int, rank: int, world: int) -> Iterator[list[int]]:

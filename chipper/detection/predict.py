@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from chipper.columns import Images
 from chipper.detection.checkpoint import load_detector
@@ -22,7 +23,7 @@ from chipper.detection.inference import (
 )
 from chipper.detection.picture import Picture
 from chipper.detection.training import read_config
-from chipper.errors import ImageError, OptionError
+from chipper.errors import CheckpointError, DeviceError, ImageError, OptionError
 from chipper.images import Source, image_path, open_source
 from chipper.masks import paste_mask
 from chipper.negatives import Proposals
@@ -104,6 +105,8 @@ def predict(
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, checkpoint = load_detector(run_dir, where)
+    if checkpoint.rpn_only:
+        raise CheckpointError(f"{run_dir} trained the RPN alone; train the whole detector, or give another --run")
     category_ids = checkpoint.identity.class_ids
     ranges = [(r.low, r.high) for r in pyramid.valid_ranges]
     pixels = pixels.over(PixelOptions.from_text(read_config(run_dir).pixels))
@@ -190,7 +193,7 @@ def _looked_at(
         try:
             with open_source(image_path(image_dir, name), size, pixels=pixels) as source:
                 picture = np.asarray(source.pixels) if isinstance(source, Source) else source
-                found = look(picture, factors)
+                found = _in_memory(look, picture, factors, f"{image_dir / name}")
         except ImageError as error:
             bad += 1
             monitor.skip(f"{image_dir / name}: {error}; left out")
@@ -198,3 +201,13 @@ def _looked_at(
                 raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
             continue
         yield int(images.image_id[k]), size, factors, found
+
+
+def _in_memory(look: Callable[[Picture, list[float]], T], picture: Picture, factors: list[float], name: str) -> T:
+    """What ``look`` finds. Raises DeviceError where the device has too little memory for it."""
+    try:
+        return look(picture, factors)
+    except torch.OutOfMemoryError:
+        raise DeviceError(
+            f"{name}: the device has too little memory for it; give coarser --scales, --single-scale, or --device cpu"
+        ) from None

@@ -26,7 +26,7 @@ from chipper.shards import tar_path
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
 
 
-class EpochStream(IterableDataset[Batch]):
+class EpochStream(IterableDataset["Batch | ShardError"]):
     """The given batches of one epoch, of which each worker of a DataLoader makes every n-th.
 
     ``batches`` are positions in the epoch's list, as `rank_batches` gives them.
@@ -41,12 +41,16 @@ class EpochStream(IterableDataset[Batch]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | ShardError]:
         worker = get_worker_info()
         own = self._batches if worker is None else self._batches[worker.id :: worker.num_workers]
         reader, damages = _Reader(self), Damages(self.chip_id.size)
         for batch in own:
-            yield collate([self._chip(reader, position, damages) for position in batch])
+            try:
+                yield collate([self._chip(reader, position, damages) for position in batch])
+            except ShardError as error:  # as a value, see `ChipDataset`
+                yield error
+                return
 
     def _chip(self, reader: _Reader, position: int, damages: Damages) -> Chip:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chipper import __version__
-from chipper.detection.checkpoint import require_fresh
+from chipper.detection.checkpoint import checkpoints, require_fresh
 from chipper.detection.devices import pick_device, process_group
 from chipper.detection.engine import OnStep, TrainResult, steps_of, train
 from chipper.detection.loader import ChipLoader, LoaderOptions
@@ -21,8 +22,12 @@ from chipper.options import PositiveOptions
 from chipper.pool import exported_pixels
 from chipper.workdir import Workdir
 
+log = logging.getLogger(__name__)
+
 CONFIG = "run.json"
 ELSEWHERE = ("run_dir", "shards", "device", "workers", "resume")  # options that say where and how, not what
+_MATTER = ("lr", "batch_size", "accumulate", "seed", "precision", "ema")
+"""Options that a run may go on without keeping, and is not then what it would have been."""
 
 
 class RunConfig(msgspec.Struct):
@@ -85,6 +90,7 @@ class _Prepared:
     model: Detector
     loader: ChipLoader
     config: RunConfig
+    resumes: bool  # from a checkpoint
 
 
 def plan_training(workdir: Workdir, request: TrainRequest) -> TrainPlan:
@@ -105,7 +111,7 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
     """
     with process_group(request.device) as (rank, world):
         run = _prepared(workdir, request, rank, world)
-        if rank == 0 and not (request.run_dir / CONFIG).exists():
+        if rank == 0 and not run.resumes:
             write_json(request.run_dir / CONFIG, run.config)
         return train(run.options, run.model, run.loader, request.run_dir, on_step)
 
@@ -113,6 +119,7 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
 def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) -> _Prepared:
     if not request.resume:
         require_fresh(request.run_dir)  # before weights are fetched
+    resumes = request.resume and bool(checkpoints(request.run_dir))
     dataset = workdir.dataset()
     options = dataset.positive_options
     asked = {name: value for name, value in vars(request).items() if name != "epochs"}
@@ -132,7 +139,7 @@ def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) ->
         request.model,
         len(dataset.categories),
         options.chip_size,
-        None if request.resume else request.weights,
+        None if resumes else request.weights,
         request.seed,
         request.masks,
         request.focus,
@@ -142,7 +149,36 @@ def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) ->
     training = {**kept, "epochs": train_options.epochs}
     pixels = exported_pixels(request.shards).as_text()
     config = RunConfig(__version__, dataset.id, dataset.options, training, pixels)
-    return _Prepared(train_options, model, loader, config)
+    if resumes:
+        _require_as_begun(request.run_dir, read_config(request.run_dir), config, logging.WARNING if rank == 0 else 0)
+    return _Prepared(train_options, model, loader, config, resumes)
+
+
+def _require_as_begun(run_dir: Path, begun: RunConfig, now: RunConfig, level: int) -> None:
+    """Refuse to go on where chips or checkpoint do not fit; log at ``level`` where the run only goes on otherwise.
+
+    Raises:
+        CheckpointError: the run cannot go on so.
+    """
+    if begun.dataset_id != now.dataset_id:
+        raise CheckpointError(
+            f"{run_dir} was begun on other chips than the workdir holds now; give another --name, or the workdir as it was"
+        )
+    for option, value in now.training.items():
+        before = begun.training.get(option, value)
+        words = f"{run_dir} was begun with {_typed(option, before)}, and this is {_typed(option, value)}"
+        if before != value and (option == "freeze_norms" or (option == "ema" and value is None)):
+            raise CheckpointError(f"{words}; give it as it was, or another --name")
+        if before != value and option in _MATTER:
+            log.log(level, "%s: it goes on with the latter", words)
+
+
+def _typed(option: str, value: Any) -> str:
+    """An option as it is typed."""
+    word = f"--{option.replace('_', '-')}"
+    if value is None or value is False:
+        return f"no {word}"
+    return word if value is True else f"{word} {value}"
 
 
 def read_config(run_dir: Path) -> RunConfig:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from chipper.coco import read_images
 from chipper.demo_data import DemoOptions, draw_demo
+from chipper.detection.model import Detector
+from chipper.detection.predict import Pyramid, predict
+from chipper.errors import DeviceError
+from chipper.progress import Monitor
 
 CHIPPER = Path(sys.executable).with_name("chipper")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CHIPPER")}
@@ -66,6 +73,57 @@ def test_a_run_is_not_overwritten_and_goes_on_with_resume(folder: Path) -> None:
     done(folder, f"train --shards --name long --max-steps 3 {TINY}")
     done(folder, f"train --shards --name long --max-steps 5 --resume {TINY}")
     assert [row["step"] for row in steps(folder, "long")] == [1, 2, 3, 4, 5]
+
+
+def test_resume_without_a_checkpoint_takes_the_weights_that_are_asked_for(folder: Path) -> None:
+    line = "train --shards --name early --resume --max-steps 1 --model resnet50 --batch-size 1 --device cpu"
+    assert "nowhere.pth" in fault(folder, f"{line} --weights nowhere.pth")
+    stale = folder / "chips" / "runs" / "early" / "run.json"
+    stale.parent.mkdir(exist_ok=True)
+    stale.write_text((folder / "chips/runs/rpn/run.json").read_text().replace("256,0.833,2", "128,0.5,1"))
+    result = chipper(folder, f"train --shards --name early --resume --max-steps 1 --json {TINY}")
+    assert result.returncode == 0, result.stderr
+    assert "starts at its beginning" in json.loads(result.stdout)["warnings"][0]
+    assert json.loads(stale.read_text())["training"]["rpn_only"] is False
+    logs = (folder / "chips" / "logs").glob("*-train-*.log")
+    assert any("warning: no checkpoint in" in path.read_text() for path in logs)
+
+
+def test_a_run_goes_on_as_it_was_begun_or_says_so(folder: Path) -> None:
+    begin = f"train --shards --name begun --lr 1e-5 --ema 0.9 --freeze-norms {TINY}"
+    done(folder, f"{begin} --max-steps 1")
+    again = "train --shards --name begun --resume --max-steps 2"
+    assert "begun with --ema 0.9, and this is no --ema" in fault(folder, f"{again} --freeze-norms {TINY}")
+    assert "begun with --freeze-norms, and this is no --freeze-norms" in fault(folder, f"{again} --ema 0.9 {TINY}")
+    result = chipper(folder, f"{again} --ema 0.9 --freeze-norms --lr 2e-5 --json {TINY}")
+    assert result.returncode == 0, result.stderr
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert warning.endswith("was begun with --lr 1e-05, and this is --lr 2e-05: it goes on with the latter")
+
+
+def test_a_run_does_not_go_on_with_other_chips(folder: Path, tmp_path: Path) -> None:
+    done(
+        folder, f"build-positives train/coco.json --scales 200,0.6,1.5 --chip-size 256 --jobs 1 --workdir {tmp_path}/w"
+    )
+    done(folder, f"export-shards --jobs 1 --workdir {tmp_path}/w")
+    shutil.copytree(folder / "chips" / "runs", tmp_path / "w" / "runs")
+    line = fault(folder, f"train --shards --resume --max-steps 8 --workdir {tmp_path}/w {TINY}")
+    assert "was begun on other chips than the workdir holds now" in line
+
+
+def test_an_untrained_box_head_detects_nothing(folder: Path) -> None:
+    assert "trained the RPN alone" in fault(folder, "predict val/coco.json --run rpn --out found.json")
+
+
+def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Detector, "detect", too_large)
+    run, images = folder / "chips" / "runs" / "detector", read_images(folder / "val" / "coco.json")
+    pyramid = Pyramid.of(run, None, None)
+    with pytest.raises(DeviceError, match="too little memory for it; give coarser --scales"):
+        predict(run, images, folder / "val" / "images", pyramid, "cpu", 0.01, Monitor())
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:

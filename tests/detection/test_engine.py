@@ -83,6 +83,18 @@ def test_a_run_stopped_and_resumed_gives_the_losses_of_an_uninterrupted_one(fact
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
+def test_a_resumed_run_in_fp16_goes_on_with_its_scale(factory, tmp_path):
+    options = dataclasses.replace(OPTIONS, precision="fp16")
+    train(options, tiny(), factory, tmp_path / "whole")
+    train(options, tiny(), factory, tmp_path / "cut", lambda report: report.step == 4)
+    train(dataclasses.replace(options, resume=True), tiny(seed=8), factory, tmp_path / "cut")
+    ends = [load_checkpoint(tmp_path / name) for name in ("whole", "cut")]
+    assert ends[0].scaler == ends[1].scaler
+    assert ends[0].scaler["scale"] < 65536, "it has met an overflow"
+    whole, cut = rows_of(tmp_path / "whole"), rows_of(tmp_path / "cut")
+    assert [row["loss"] for row in cut] == [row["loss"] for row in whole]
+
+
 def test_steps_after_the_last_checkpoint_are_done_again_and_appear_once(factory, tmp_path):
     class CrashError(Exception):
         pass

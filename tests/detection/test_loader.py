@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Iterator
+import re
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chipper.build import build_positives
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
 from chipper.demo_data import DemoOptions, draw_demo
-from chipper.detection.loader import MOST_DAMAGED, ChipLoader, LoaderOptions, rank_batches
+from chipper.detection.loader import MOST_DAMAGED, Batches, ChipLoader, LoaderOptions, rank_batches
 from chipper.epoch_shards import epoch_folder, export_epochs
-from chipper.errors import ShardError
+from chipper.errors import ShardError, TrainingError
 from chipper.export import export_shards
 from chipper.mine import mine_workdir
 from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
@@ -194,10 +198,30 @@ def test_the_end_of_a_tar_that_was_cut_while_it_was_streamed(workdir: Workdir) -
     assert found == [before[9] if chip in before[6:9] else chip for chip in before]
 
 
-def test_many_damaged_samples_end_the_run(workdir: Workdir, stream: bool) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, stream=stream))
-    with damaged(workdir, ids(loader)[: MOST_DAMAGED + 1], stream), pytest.raises(ShardError, match="is damaged"):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_many_damaged_samples_end_the_run(
+    workdir: Workdir, workers: int, stream: bool, is_one_line: Callable[..., str]
+) -> None:
+    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers, stream=stream))
+    before = ids(loader)
+    bad = before[: MOST_DAMAGED + 1] if not workers else before  # each process counts its own
+    with damaged(workdir, bad, stream), pytest.raises(ShardError) as caught:
         ids(loader)
+    assert re.search("the sample of chip [0-9]+ is damaged", is_one_line(caught.value))
+
+
+class Killed(torch.utils.data.Dataset):
+    """Whose process dies."""
+
+    def __getitem__(self, position: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_lost_process_is_one_line(is_one_line: Callable[..., str]) -> None:
+    with pytest.raises(TrainingError) as caught:
+        list(Batches(Killed(), [[0], [1]], 2, LoaderOptions(batch_size=1, workers=1)))
+    assert "a process that decodes chips was lost" in is_one_line(caught.value)
+    assert "lower --workers" in str(caught.value)
 
 
 def test_a_missing_shard_is_named_before_training(workdir: Workdir) -> None:
