@@ -101,6 +101,7 @@ class GroundTruth:
     annotations: Annotations
     boxes: Floats  # (annotations, 4) x y w h in source px, not clipped
     categories: list[Category]  # of those that share an id, the first counts
+    image_records: int  # in the file, usable or not
 
 
 def read_images(path: Path) -> Images:
@@ -145,7 +146,7 @@ def read_ground_truth(path: Path, masks: bool = False) -> GroundTruth:
         _require(path, content, filled=("images",))
         categories = _well_formed(path, content["categories"])
         images, annotations, boxes, _ = _checked(path, content, categories)
-        return GroundTruth(images, annotations, boxes, categories)
+        return GroundTruth(images, annotations, boxes, categories, len(content["images"]))
 
 
 def _read(path: Path, masks: bool) -> Coco:

@@ -158,7 +158,7 @@ def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
     content, images = dataset_of(truth), truth.images
     content["categories"] = [{"id": 1, "name": "object"}]
     content["annotations"] = [annotation | {"category_id": 1} for annotation in content["annotations"]]
-    proposals = open_proposals(path, images.image_id, images.position, int(images.position.max()) + 1).of(images)
+    proposals = open_proposals(path, images.image_id, images.position, truth.image_records).of(images)
     proposals = proposals[np.isfinite(proposals.box).all(axis=1) & np.isfinite(proposals.score)]
     xywh = np.concatenate((proposals.box[:, :2], proposals.box[:, 2:] - proposals.box[:, :2]), axis=1)
     found = [

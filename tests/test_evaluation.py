@@ -351,6 +351,19 @@ def test_proposals_of_other_images_or_none(tmp_path: Path, is_one_line: Callable
     assert evaluate_proposals(coco, tmp_path / "none.pkl")["AR1000"] == 0
 
 
+def test_a_pickle_has_an_array_for_each_record_of_an_image(tmp_path: Path) -> None:
+    """For those that cannot be used as well, and the last one can be such."""
+    content = copy.deepcopy(CONTENT)
+    content["images"].append({"id": 3, "file_name": "3.jpg", "width": 0, "height": 300})
+    coco, _ = files(tmp_path, content)
+    rows = [np.array([[10, 10, 110, 110, 0.9]]), np.array([[50, 60, 130, 100, 0.5]]), np.zeros((0, 5))]
+    (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(rows))
+    assert evaluate_proposals(coco, tmp_path / "rpn.pkl")["AR100"] == pytest.approx(2 / 3)
+    (tmp_path / "short.pkl").write_bytes(pickle.dumps(rows[:2]))
+    with pytest.raises(ProposalError, match="2 images, the COCO file 3"):
+        evaluate_proposals(coco, tmp_path / "short.pkl")
+
+
 def test_the_command_draws_curves_and_evaluates_proposals(tmp_path: Path) -> None:
     coco, found = files(tmp_path)
     words = ["evaluate", str(coco), str(found), "--curves", str(tmp_path / "curves.png")]
