@@ -50,6 +50,12 @@ class SavedEvaluation(msgspec.Struct):
     recall: list[float]
 
 
+def require_run(run_dir: Path) -> None:
+    """Raise CheckpointError where no training run lies."""
+    if not run_dir.is_dir():
+        raise CheckpointError(f"{run_dir} does not exist: no training run lies there; train first, or give --run")
+
+
 def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks: bool, run_dir: Path) -> Path:
     """Keep an evaluation in the folder of the run that made the detections, where `chipper report` finds it.
 
@@ -57,8 +63,7 @@ def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks:
         CheckpointError: no run lies there.
         StorageError: it cannot be written.
     """
-    if not run_dir.is_dir():
-        raise CheckpointError(f"{run_dir} does not exist: no training run lies there; train first, or give --run")
+    require_run(run_dir)
     curves = {name: curve.tolist() for name, curve in evaluation.curves.items()}
     path = run_dir / EVALUATION
     write_json(

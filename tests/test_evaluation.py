@@ -22,7 +22,7 @@ from pycocotools.cocoeval import COCOeval
 
 from chipper.cli.main import main
 from chipper.coco import read_coco
-from chipper.errors import AnnotationError, ChipperError, ProposalError, ResultsError
+from chipper.errors import AnnotationError, CheckpointError, ChipperError, OptionError, ProposalError, ResultsError
 from chipper.evaluation import METRICS, evaluate, evaluate_proposals
 from chipper.progress import Monitor
 
@@ -400,3 +400,36 @@ def test_a_run_keeps_its_evaluation(tmp_path: Path) -> None:
     (run / "evaluation.json").unlink()
     assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
     assert not (run / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize("name", ["", "../../val", "/tmp", ".", "a/b"])
+@pytest.mark.parametrize("words", ["evaluate coco.json found.json", "predict coco.json", "propose"])
+def test_a_run_is_a_plain_name(
+    tmp_path: Path, words: str, name: str, dry: list[str], is_one_line: Callable[..., str]
+) -> None:
+    """Said before anything is read: no COCO file lies there, nor a workdir."""
+    if not words.startswith("evaluate"):
+        pytest.importorskip("torch", reason="the detector needs torch")
+    words = words.replace("coco.json", str(tmp_path / "coco.json"))
+    place = ["--workdir", str(tmp_path / "chips"), "--run", name, *dry]
+    with pytest.raises(OptionError) as caught:
+        CliRunner().invoke(main, [*words.split(), *place], catch_exceptions=False)
+    assert is_one_line(caught.value).startswith(f"--run: {name!r} is no plain name")
+
+
+def test_a_run_must_be_there_before_the_evaluation(tmp_path: Path) -> None:
+    """In a dry run as well."""
+    coco, _ = files(tmp_path)
+    words = [
+        "evaluate",
+        str(coco),
+        "missing.json",
+        "--workdir",
+        str(tmp_path / "chips"),
+        "--run",
+        "nobody",
+        "--dry-run",
+    ]
+    with pytest.raises(CheckpointError, match="nobody does not exist"):
+        CliRunner().invoke(main, words, catch_exceptions=False)
