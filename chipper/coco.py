@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from chipper.coco_check import checked_annotations, checked_images, skipped_columns
-from chipper.columns import Annotations, Images, Skipped
+from chipper.columns import Annotations, Columns, Floats, Images, Skipped
 from chipper.errors import AnnotationError
 from chipper.files import fingerprint, read_bytes
 
@@ -93,6 +93,17 @@ class Coco:
     hash: str
 
 
+@dataclass(frozen=True)
+class GroundTruth:
+    """What detections are held against: of a COCO file the part that `read_coco` uses."""
+
+    images: Images
+    annotations: Annotations
+    boxes: Floats  # (annotations, 4) x y w h in source px, not clipped
+    categories: list[Category]  # of those that share an id, the first counts
+    image_records: int  # in the file, usable or not
+
+
 def read_images(path: Path) -> Images:
     """The usable images of a COCO file, which needs no annotations.
 
@@ -121,33 +132,33 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
         return _read(path, masks)
 
 
+def read_ground_truth(path: Path, masks: bool = False) -> GroundTruth:
+    """Read a COCO file to evaluate against; segmentations only when ``masks``.
+
+    Its images and annotations are those of `read_coco`, but there may be no annotation and no category.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not COCO, or has no usable image.
+    """
+    with collector_paused():
+        record = MaskedAnnotationRecord if masks else AnnotationRecord
+        content = _decode(path, read_bytes(path, AnnotationError, "annotation file", CURE), record)
+        _require(path, content, filled=("images",))
+        categories = _well_formed(path, content["categories"])
+        images, annotations, boxes, _ = _checked(path, content, categories)
+        return GroundTruth(images, annotations, boxes, categories, len(content["images"]))
+
+
 def _read(path: Path, masks: bool) -> Coco:
     data = read_bytes(path, AnnotationError, "annotation file", CURE)
     hash_, size = fingerprint(data), len(data)
     record = MaskedAnnotationRecord if masks else AnnotationRecord
     content = _decode(path, data, record)
     del data
-    for part in _PARTS:
-        if not content[part]:
-            found = "no" if content[part] is None else "an empty"
-            raise AnnotationError(f'{path} has {found} "{part}" list; {CURE}')
+    _require(path, content, filled=_PARTS)
     categories = _categories(path, content["categories"])
-    skips: list[tuple[Any, ...]] = []
-    images = checked_images(_usable(content["images"], "image", skips), skips)
-    known = [entry.id for entry in content["images"] if isinstance(entry, ImageRecord)]
-    annotations = checked_annotations(
-        _usable(content["annotations"], "annotation", skips), images, known, [c.id for c in categories], skips
-    )
-    for what, usable, records in (
-        ("image", images, content["images"]),
-        ("annotation", annotations, content["annotations"]),
-    ):
-        if not len(usable):
-            first = next(s for s in skips if s[0] == what)
-            raise AnnotationError(
-                f"{path}: none of the {len(records)} {what}s can be used; the first: "
-                f"{first[3]} ({first[4]}); mend those records"
-            )
+    images, annotations, _, skips = _checked(path, content, categories)
+    _require_used(path, "annotation", annotations, content, skips)
     return Coco(
         images,
         annotations,
@@ -158,6 +169,44 @@ def _read(path: Path, masks: bool) -> Coco:
         size,
         hash_,
     )
+
+
+def _require(path: Path, content: dict[str, Any], filled: tuple[str, ...]) -> None:
+    """Raise AnnotationError unless all lists are there, and those of ``filled`` not empty."""
+    for part in _PARTS:
+        if content[part] is None or (part in filled and not content[part]):
+            found = "no" if content[part] is None else "an empty"
+            raise AnnotationError(f'{path} has {found} "{part}" list; {CURE}')
+
+
+def _checked(
+    path: Path, content: dict[str, Any], categories: Iterable[Category]
+) -> tuple[Images, Annotations, Floats, list[tuple[Any, ...]]]:
+    """The usable images and annotations, the boxes of these before clipping, and what was left out.
+
+    Raises:
+        AnnotationError: no image can be used.
+    """
+    skips: list[tuple[Any, ...]] = []
+    images = checked_images(_usable(content["images"], "image", skips), skips)
+    known = [entry.id for entry in content["images"] if isinstance(entry, ImageRecord)]
+    annotations, boxes = checked_annotations(
+        _usable(content["annotations"], "annotation", skips), images, known, [c.id for c in categories], skips
+    )
+    _require_used(path, "image", images, content, skips)
+    return images, annotations, boxes, skips
+
+
+def _require_used(
+    path: Path, what: str, usable: Columns, content: dict[str, Any], skips: list[tuple[Any, ...]]
+) -> None:
+    """Raise AnnotationError where no record is usable."""
+    if not len(usable):
+        first = next(s for s in skips if s[0] == what)
+        raise AnnotationError(
+            f"{path}: none of the {len(content[f'{what}s'])} {what}s can be used; the first: "
+            f"{first[3]} ({first[4]}); mend those records"
+        )
 
 
 @contextlib.contextmanager
@@ -255,14 +304,18 @@ def _usable(entries: list[msgspec.Struct], what: str, skips: list[tuple[Any, ...
     return good
 
 
-def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ...]:
-    seen: dict[int, Category] = {}
+def _well_formed(path: Path, entries: list[msgspec.Struct]) -> list[Category]:
     for entry in entries:
         if isinstance(entry, _Malformed):
             raise AnnotationError(
                 f"{path}: a category is malformed ({entry.problem}); give each an integer id and a name"
             )
-        assert isinstance(entry, Category)
+    return [entry for entry in entries if isinstance(entry, Category)]
+
+
+def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ...]:
+    seen: dict[int, Category] = {}
+    for entry in _well_formed(path, entries):
         if seen.setdefault(entry.id, entry).name != entry.name:
             raise AnnotationError(
                 f"{path}: category id {entry.id} stands for {seen[entry.id].name!r} and for {entry.name!r}; give each its own"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chipper.columns import Annotations, Bools, Images, Ints, Objects, Skipped
+from chipper.columns import Annotations, Bools, Floats, Images, Ints, Objects, Skipped
 
 if TYPE_CHECKING:
     from chipper.coco import AnnotationRecord, ImageRecord
@@ -94,11 +94,11 @@ def usable_name(file_name: str) -> bool:
 
 def checked_annotations(
     records: list[AnnotationRecord], images: Images, known_images: list[Any], categories: list[int], skips: list[Skip]
-) -> Annotations:
+) -> tuple[Annotations, Floats]:
     """The usable ones of ``records``, image by image in the order of ``images``; the others are added to ``skips``.
 
     ``known_images`` are the ids of all images of the file, those left out included. Annotations without an id get the
-    numbers after the largest one.
+    numbers after the largest one. The second array, (n, 4) x y w h in source px, is their boxes before they are clipped.
     """
     n = len(records)
     # some records after the others, so that their scattered fields are still in the processor's cache from list to list
@@ -149,7 +149,7 @@ def checked_annotations(
     good = good[np.argsort(row[good], kind="stable")]
     area = area[good]
     of_box = (clipped[good, 2] - clipped[good, 0]) * (clipped[good, 3] - clipped[good, 1])
-    return Annotations(
+    annotations = Annotations(
         annotation_id=annotation_id[good],
         image_id=image_id[good],
         category_id=category_id[good],
@@ -159,6 +159,7 @@ def checked_annotations(
         segmentation=_texts(records, good, "segmentation"),
         keypoints=_texts(records, good, "keypoints"),
     )
+    return annotations, corner[good]
 
 
 def _fields(records: list[AnnotationRecord]) -> tuple[npt.NDArray[Any], ...]:

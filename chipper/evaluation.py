@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from chipper.coco import read_ground_truth
 from chipper.errors import CheckpointError, DependencyError, ResultsError
-from chipper.evaluation_files import pack_masks, read_results, read_truth
+from chipper.evaluation_files import dataset_of, pack_masks, read_results
 from chipper.files import atomic, write_json
 from chipper.progress import Monitor
 
@@ -49,6 +50,12 @@ class SavedEvaluation(msgspec.Struct):
     recall: list[float]
 
 
+def require_run(run_dir: Path) -> None:
+    """Raise CheckpointError where no training run lies."""
+    if not run_dir.is_dir():
+        raise CheckpointError(f"{run_dir} does not exist: no training run lies there; train first, or give --run")
+
+
 def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks: bool, run_dir: Path) -> Path:
     """Keep an evaluation in the folder of the run that made the detections, where `chipper report` finds it.
 
@@ -56,8 +63,7 @@ def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks:
         CheckpointError: no run lies there.
         StorageError: it cannot be written.
     """
-    if not run_dir.is_dir():
-        raise CheckpointError(f"{run_dir} does not exist: no training run lies there; train first, or give --run")
+    require_run(run_dir)
     curves = {name: curve.tolist() for name, curve in evaluation.curves.items()}
     path = run_dir / EVALUATION
     write_json(
@@ -78,15 +84,15 @@ def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks:
 def evaluate(coco_path: Path, detections: Path, masks: bool = False, monitor: Monitor | None = None) -> Evaluation:
     """Evaluate a COCO results file against a COCO file, by boxes or by ``masks``.
 
-    Annotations without area or crowd flag count as build-positives counts them; those without a usable box are left out,
-    and so are detections that are not finite. Detections of categories that the COCO file does not have count for nothing,
-    as with pycocotools; ``monitor`` is warned of them.
+    Images and annotations count, or are left out, as build-positives has them; boxes are not clipped, as with pycocotools.
+    Detections that are not finite are left out; those of categories that the COCO file does not have count for nothing, as
+    with pycocotools, and ``monitor`` is warned of them.
 
     Raises:
-        AnnotationError: the COCO file cannot be read.
+        AnnotationError: the COCO file cannot be read, or has no usable image.
         ResultsError: the results cannot be read, or are of other images or categories.
     """
-    content = read_truth(coco_path, masks)
+    content = dataset_of(read_ground_truth(coco_path, masks), masks)
     found: list[dict[str, Any]] = [
         {"image_id": d.image_id, "category_id": d.category_id, "score": d.score}
         | ({"segmentation": d.segmentation} if masks else {"bbox": list(d.bbox)})
@@ -99,8 +105,8 @@ def evaluate(coco_path: Path, detections: Path, masks: bool = False, monitor: Mo
     unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
     if unknown:
         raise ResultsError(
-            f"{detections} has detections in {len(unknown)} images that {coco_path} does not have (the first: "
-            f"{min(unknown)}); give the annotations that `chipper predict` ran on"
+            f"{detections} has detections in {len(unknown)} images that {coco_path} does not have, or has in no usable "
+            f"form (the first: {min(unknown)}); give the annotations that `chipper predict` ran on"
         )
     names = _names(content["categories"])
     _check_categories(detections, found, names, monitor or Monitor())
@@ -148,16 +154,16 @@ def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
     ``path`` is any proposal file that mine-negatives reads. AR1000s, m and l are over small, medium and large objects.
 
     Raises:
-        AnnotationError: the COCO file cannot be read.
+        AnnotationError: the COCO file cannot be read, or has no usable image.
         ProposalError: the proposals cannot be read, or are of other images.
     """
-    from chipper.coco import read_images
     from chipper.proposals import open_proposals
 
-    content, images = read_truth(coco_path), read_images(coco_path)
+    truth = read_ground_truth(coco_path)
+    content, images = dataset_of(truth), truth.images
     content["categories"] = [{"id": 1, "name": "object"}]
     content["annotations"] = [annotation | {"category_id": 1} for annotation in content["annotations"]]
-    proposals = open_proposals(path, images.image_id, images.position, int(images.position.max()) + 1).of(images)
+    proposals = open_proposals(path, images.image_id, images.position, truth.image_records).of(images)
     proposals = proposals[np.isfinite(proposals.box).all(axis=1) & np.isfinite(proposals.score)]
     xywh = np.concatenate((proposals.box[:, :2], proposals.box[:, 2:] - proposals.box[:, :2]), axis=1)
     found = [

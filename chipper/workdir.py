@@ -115,11 +115,11 @@ class Workdir:
         """Folder of the training runs."""
         return self.path / "runs"
 
-    def run_dir(self, name: str) -> Path:
-        """The folder of the training run ``name``. Raises OptionError where that is no plain name."""
+    def run_dir(self, name: str, option: str = "--name") -> Path:
+        """The folder of the training run ``name``. Raises OptionError, of ``option``, where that is no plain name."""
         if not usable_name(name) or "/" in name or "\\" in name:
             raise OptionError(
-                f"--name: {name!r} is no plain name for a folder in {self.runs}; give one like detector-2"
+                f"{option}: {name!r} is no plain name for a folder in {self.runs}; give one like detector-2"
             )
         return self.runs / name
 

@@ -224,9 +224,12 @@ def evaluate(
     Example: chipper evaluate val.json detections.json --run detector
              chipper evaluate coco.json --proposals rpn.pkl
     """
-    from chipper.evaluation import draw_curves, evaluate_proposals, save_evaluation
+    from chipper.evaluation import draw_curves, evaluate_proposals, require_run, save_evaluation
     from chipper.evaluation import evaluate as evaluate_file
 
+    run_dir = None if run_name is None else _run_dir(workdir, run_name)
+    if run_dir is not None:
+        require_run(run_dir)
     if proposals is not None:
         recall = evaluate_proposals(coco, proposals)
         print_summary(
@@ -244,8 +247,8 @@ def evaluate(
     if len(seen) < len(result.per_class):
         rows.append(("without objects", f"{len(result.per_class) - len(seen):,} more classes"))
     data = {"numbers": result.numbers, "per_class": result.per_class}
-    if run_name is not None and not dry_run:
-        kept = save_evaluation(result, coco, detections, masks, workdir.runs / run_name)
+    if run_dir is not None and not dry_run:
+        kept = save_evaluation(result, coco, detections, masks, run_dir)
         rows.append(("kept in", str(kept)))
     print_summary(f"Evaluation of {detections}", rows, data)
 
@@ -253,7 +256,7 @@ def evaluate(
 def _run_dir(workdir: Workdir, name: str | None) -> Path:
     """The run of that name, or the newest."""
     if name is not None:
-        return workdir.runs / name
+        return workdir.run_dir(name, "--run")
     runs = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise CheckpointError(

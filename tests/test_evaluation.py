@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from chipper.cli.main import main
-from chipper.errors import ChipperError, ProposalError, ResultsError
+from chipper.coco import read_coco
+from chipper.errors import AnnotationError, CheckpointError, ChipperError, OptionError, ProposalError, ResultsError
 from chipper.evaluation import METRICS, evaluate, evaluate_proposals
 from chipper.progress import Monitor
 
@@ -40,6 +42,11 @@ RESULTS = [
     {"image_id": 1, "category_id": 3, "bbox": [203, 52, 20, 20], "score": 0.7},
     {"image_id": 2, "category_id": 7, "bbox": [50, 60, 80, 60], "score": 0.6},
     {"image_id": 2, "category_id": 7, "bbox": [10, 210, 50, 50], "score": 0.95},
+]
+PERFECT = [
+    {**{k: a[k] for k in ("image_id", "category_id", "bbox")}, "score": 1.0}
+    for a in CONTENT["annotations"]
+    if not a["iscrowd"]
 ]
 
 
@@ -110,12 +117,7 @@ def test_categories_that_share_a_name_or_an_id(tmp_path: Path) -> None:
 
 
 def test_the_truth_itself_is_perfect(tmp_path: Path) -> None:
-    perfect = [
-        {**{k: a[k] for k in ("image_id", "category_id", "bbox")}, "score": 1.0}
-        for a in CONTENT["annotations"]
-        if not a["iscrowd"]
-    ]
-    found = evaluate(*files(tmp_path, results=perfect))
+    found = evaluate(*files(tmp_path, results=PERFECT))
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
     assert [found.numbers[name] for name in names] == pytest.approx([1] * 7)
 
@@ -238,6 +240,87 @@ def test_what_build_positives_leaves_out_does_not_count(tmp_path: Path, record: 
     assert evaluate(*files(tmp_path, content)).numbers == expected
 
 
+def with_image_ids_in_quotes(content: Any) -> None:
+    for image in content["images"]:
+        image["id"] = str(image["id"])
+    for a in content["annotations"]:
+        a["image_id"] = str(a["image_id"])
+
+
+LAX: dict[str, Callable[[Any], object]] = {
+    "categories as floats": lambda content: [
+        a.update(category_id=float(a["category_id"])) for a in content["annotations"]
+    ],
+    "categories in quotes": lambda content: [
+        a.update(category_id=str(a["category_id"])) for a in content["annotations"]
+    ],
+    "boxes in quotes": lambda content: [a.update(bbox=[str(v) for v in a["bbox"]]) for a in content["annotations"]],
+    "crowd flags in quotes": lambda content: [a.update(iscrowd=str(a["iscrowd"])) for a in content["annotations"]],
+    "image ids in quotes": with_image_ids_in_quotes,
+}
+
+
+@pytest.mark.parametrize("change", LAX.values(), ids=LAX)
+def test_what_build_positives_takes_counts(tmp_path: Path, change: Callable[[Any], object]) -> None:
+    expected = evaluate(*files(tmp_path))
+    content = copy.deepcopy(CONTENT)
+    change(content)
+    assert len(read_coco(files(tmp_path, content)[0]).annotations) == len(CONTENT["annotations"])
+    assert evaluate(*files(tmp_path, content)) == expected
+    assert evaluate(*files(tmp_path, content, PERFECT)).numbers["AP"] == pytest.approx(1)
+
+
+def test_boxes_that_stick_out_are_those_of_pycocotools(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["annotations"][0]["bbox"] = [-60, 10.1, 170.3, 100]
+    found = evaluate(*files(tmp_path, content))
+    assert list(found.numbers.values()) == pytest.approx(by_hand(content, RESULTS, tmp_path).stats.tolist())
+    content["annotations"][0]["bbox"] = [-1e200, -1e200, 1e300, 1e300]
+    assert found.numbers != evaluate(*files(tmp_path, content)).numbers
+
+
+@pytest.mark.parametrize("empty", [{"annotations": []}, {"annotations": [{"id": 1}]}, {"categories": []}])
+def test_a_file_without_objects(tmp_path: Path, empty: dict[str, Any]) -> None:
+    found = evaluate(*files(tmp_path, CONTENT | empty, []))
+    assert set(found.numbers.values()) == {-1}
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_images_need_a_size(tmp_path: Path, masks: bool, is_one_line: Callable[..., str]) -> None:
+    content = copy.deepcopy(CONTENT)
+    for image in content["images"]:
+        image.update(width=str(image["width"]), height=str(image["height"]))
+    assert evaluate(*files(tmp_path, content, []), masks).numbers["AP"] == 0
+    del content["images"][0]["height"]
+    coco, found = files(tmp_path, content)
+    if not masks:
+        with pytest.raises(ResultsError, match="in 1 images that .* in no usable form"):
+            evaluate(coco, found)
+    del content["images"][1]["width"]
+    with pytest.raises(AnnotationError) as caught:
+        evaluate(*files(tmp_path, content, []), masks)
+    assert str(coco) in is_one_line(caught.value)
+    assert "no usable size" in str(caught.value)
+
+
+def test_masks_of_the_truth(tmp_path: Path) -> None:
+    """Polygons, in quotes too, count as they are; no mask, and one that is none, as the box."""
+    content = copy.deepcopy(CONTENT)
+    del content["annotations"][3]
+    triangle = [10, 10, 110, 10, 10, 110]
+    corners = [[50, 60, 130, 60, 130, 100, 50, 100], [200, 50, 220, 50, 220, 70, 200, 70]]
+    polygons = [triangle, corners[1], corners[0]]
+    for annotation, given in zip(content["annotations"], ([list(map(str, triangle))], None, [[1, 2]]), strict=True):
+        annotation["segmentation"] = given
+    results = [
+        {**entry, "segmentation": coco_mask.frPyObjects([polygon], 300, 400)[0]}
+        for entry, polygon in zip(PERFECT, polygons, strict=True)
+    ]
+    for entry in results:
+        entry["segmentation"]["counts"] = entry["segmentation"]["counts"].decode()
+    assert evaluate(*files(tmp_path, content, results), masks=True).numbers["AP"] == pytest.approx(1)
+
+
 # --- proposals ---
 
 
@@ -266,6 +349,19 @@ def test_proposals_of_other_images_or_none(tmp_path: Path, is_one_line: Callable
     is_one_line(caught.value)
     (tmp_path / "none.pkl").write_bytes(pickle.dumps({1: np.zeros((0, 5)), 2: np.zeros((0, 5))}))
     assert evaluate_proposals(coco, tmp_path / "none.pkl")["AR1000"] == 0
+
+
+def test_a_pickle_has_an_array_for_each_record_of_an_image(tmp_path: Path) -> None:
+    """For those that cannot be used as well, and the last one can be such."""
+    content = copy.deepcopy(CONTENT)
+    content["images"].append({"id": 3, "file_name": "3.jpg", "width": 0, "height": 300})
+    coco, _ = files(tmp_path, content)
+    rows = [np.array([[10, 10, 110, 110, 0.9]]), np.array([[50, 60, 130, 100, 0.5]]), np.zeros((0, 5))]
+    (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(rows))
+    assert evaluate_proposals(coco, tmp_path / "rpn.pkl")["AR100"] == pytest.approx(2 / 3)
+    (tmp_path / "short.pkl").write_bytes(pickle.dumps(rows[:2]))
+    with pytest.raises(ProposalError, match="2 images, the COCO file 3"):
+        evaluate_proposals(coco, tmp_path / "short.pkl")
 
 
 def test_the_command_draws_curves_and_evaluates_proposals(tmp_path: Path) -> None:
@@ -304,3 +400,36 @@ def test_a_run_keeps_its_evaluation(tmp_path: Path) -> None:
     (run / "evaluation.json").unlink()
     assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
     assert not (run / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize("name", ["", "../../val", "/tmp", ".", "a/b"])
+@pytest.mark.parametrize("words", ["evaluate coco.json found.json", "predict coco.json", "propose"])
+def test_a_run_is_a_plain_name(
+    tmp_path: Path, words: str, name: str, dry: list[str], is_one_line: Callable[..., str]
+) -> None:
+    """Said before anything is read: no COCO file lies there, nor a workdir."""
+    if not words.startswith("evaluate"):
+        pytest.importorskip("torch", reason="the detector needs torch")
+    words = words.replace("coco.json", str(tmp_path / "coco.json"))
+    place = ["--workdir", str(tmp_path / "chips"), "--run", name, *dry]
+    with pytest.raises(OptionError) as caught:
+        CliRunner().invoke(main, [*words.split(), *place], catch_exceptions=False)
+    assert is_one_line(caught.value).startswith(f"--run: {name!r} is no plain name")
+
+
+def test_a_run_must_be_there_before_the_evaluation(tmp_path: Path) -> None:
+    """In a dry run as well."""
+    coco, _ = files(tmp_path)
+    words = [
+        "evaluate",
+        str(coco),
+        "missing.json",
+        "--workdir",
+        str(tmp_path / "chips"),
+        "--run",
+        "nobody",
+        "--dry-run",
+    ]
+    with pytest.raises(CheckpointError, match="nobody does not exist"):
+        CliRunner().invoke(main, words, catch_exceptions=False)

@@ -90,7 +90,7 @@ TRUTHS: dict[str, tuple[Damage, int]] = {
     "an id of 5,000 digits": (both(edited("coco.json", annotations=[{"id": int("9" * 4000)}])), 0),
     "sizes that are words": (
         edited("coco.json", images=[{"id": 1, "file_name": "a", "width": "wide", "height": "high"}]),
-        0,
+        1,
     ),
     "crowd flags that are words": (
         edited(
