@@ -161,7 +161,7 @@ def predict(
     from chipper.files import write_json
     from chipper.images import find_image_dir
 
-    run_dir = _run_dir(workdir, run_name)
+    run_dir = _run_dir(workdir, run_name, detects=True)
     images = read_images(coco)
     folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
     pyramid = Pyramid.of(run_dir, scales, valid_ranges)
@@ -253,13 +253,15 @@ def evaluate(
     print_summary(f"Evaluation of {detections}", rows, data)
 
 
-def _run_dir(workdir: Workdir, name: str | None) -> Path:
-    """The run of that name, or the newest."""
+def _run_dir(workdir: Workdir, name: str | None, detects: bool = False) -> Path:
+    """The run of that name, or the newest; of those that trained more than an RPN where it ``detects``."""
+    from chipper.detection.training import read_config
+
     if name is not None:
         return workdir.run_dir(name, "--run")
-    runs = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise CheckpointError(
-            f"no training run in {workdir.runs}; run `chipper train --shards` first, or give another --workdir"
-        )
-    return runs[-1].parent
+    found = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
+    for path in reversed(found):
+        if not (detects and read_config(path.parent).training.get("rpn_only")):
+            return path.parent
+    what = "training run of more than an RPN" if found else "training run"
+    raise CheckpointError(f"no {what} in {workdir.runs}; run `chipper train --shards` first, or give another --workdir")

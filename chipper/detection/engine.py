@@ -193,6 +193,12 @@ class _Run:
                 f"{self.saved} has been altered: its optimizer or random state cannot be restored ({type(error).__name__}); "
                 "train again under another --name"
             ) from error
+        begun = checkpoint.schedule.get("lr")
+        if begun != self.schedule.lr and self.rank == 0:
+            log.warning(
+                "%s was begun at the learning rate %s and goes on at %s: --lr or the chips in a step have changed",
+                self.folder, begun, self.schedule.lr,
+            )  # fmt: skip
         self.at = checkpoint.progress
 
     def _find_checkpoint(self) -> Checkpoint | None:

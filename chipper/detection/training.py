@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 CONFIG = "run.json"
 ELSEWHERE = ("run_dir", "shards", "device", "workers", "resume")  # options that say where and how, not what
-_MATTER = ("lr", "batch_size", "accumulate", "seed", "precision", "ema")
-"""Options that a run may go on without keeping, and is not then what it would have been."""
+_MATTER = ("seed", "precision", "ema")
+"""Options that a run may go on without keeping, and is not then what it would have been; its rate is compared by `train`."""
 
 
 class RunConfig(msgspec.Struct):

@@ -98,7 +98,10 @@ def test_a_run_goes_on_as_it_was_begun_or_says_so(folder: Path) -> None:
     result = chipper(folder, f"{again} --ema 0.9 --freeze-norms --lr 2e-5 --json {TINY}")
     assert result.returncode == 0, result.stderr
     (warning,) = json.loads(result.stdout)["warnings"]
-    assert warning.endswith("was begun with --lr 1e-05, and this is --lr 2e-05: it goes on with the latter")
+    assert "was begun at the learning rate 1e-05 and goes on at 2e-05" in warning
+    result = chipper(folder, f"{again} --ema 0.9 --freeze-norms --lr 2e-5 --seed 7 --max-steps 3 --json {TINY}")
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert warning.endswith("was begun with --seed 0, and this is --seed 7: it goes on with the latter")
 
 
 def test_a_run_does_not_go_on_with_other_chips(folder: Path, tmp_path: Path) -> None:
@@ -113,6 +116,8 @@ def test_a_run_does_not_go_on_with_other_chips(folder: Path, tmp_path: Path) -> 
 
 def test_an_untrained_box_head_detects_nothing(folder: Path) -> None:
     assert "trained the RPN alone" in fault(folder, "predict val/coco.json --run rpn --out found.json")
+    os.utime(max((folder / "chips" / "runs" / "rpn").glob("checkpoint-*.pt")))  # it is the newest
+    done(folder, "predict val/coco.json --out found.json")
 
 
 def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
