@@ -315,6 +315,19 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
         assert dry["chips"] == sum(wet["chips"].values()) > 0
 
 
+def test_train_takes_the_shards_that_are_named(data: Path, built: list[str], tmp_path: Path) -> None:
+    """Here they lie elsewhere, not in the workdir; the current folder is a name as any other."""
+    shards = tmp_path / "elsewhere"
+    assert chipper(data, "export-shards", "--shards", str(shards), *built).returncode == 0
+    words = ["--model", "tiny", "--max-steps", "2", "--dry-run", *built]
+    for folder, named in ((shards, "."), (tmp_path, str(shards))):
+        done = chipper(folder, "train", "--shards", named, *words)
+        assert done.returncode == 0, done.stderr
+    done = chipper(shards, "train", "--shards", *words)
+    assert done.returncode == 1
+    assert f"{Path(built[1]) / 'shards' / 'dataset.json'} does not exist" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
