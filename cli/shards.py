@@ -196,5 +196,5 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
     )
     if checked.faults:
         raise ShardError(
-            f"{len(checked.faults)} faults in {workdir.shards}; run `chipper export-shards` to repair those shards"
+            f"{len(checked.faults)} faults in {workdir.shards}; run `{checked.cure}` to repair those shards"
         )
