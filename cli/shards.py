@@ -184,7 +184,7 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
 
     checked = verify_shards(workdir.shards, deep, Workers(jobs), ConsoleMonitor())
     for fault in checked.faults:
-        click.echo(fault)
+        click.echo(fault, err=True)
     print_summary(
         f"Verified {workdir.shards}",
         [

@@ -119,6 +119,21 @@ def test_json_names_lost_images_with_exit_code_3(data: Path, built: list[str], t
     assert lost in json.loads(shown.stdout)["warnings"][0]
 
 
+def test_json_of_faults_which_are_also_said_on_standard_error(data: Path, built: list[str]) -> None:
+    assert chipper(data, "export-shards", *built).returncode == 0
+    tar = next((Path(built[1]) / "shards").glob("*.tar"))
+    tar.write_bytes(tar.read_bytes()[:-1] + b"x")
+    done = chipper(data, "verify", "--json", *built)
+    found = json.loads(done.stdout)
+    assert done.returncode == found["exit_code"] == 1
+    assert found["error"]["type"] == "ShardError"
+    assert found["faults"] == [f"{tar}: its bytes are not those that were written"]
+    assert found["faults"][0] in done.stderr.splitlines()
+    quiet = chipper(data, "verify", "--quiet", *built)
+    assert quiet.stdout == ""
+    assert str(tar) in quiet.stderr
+
+
 # --- --quiet and --verbose ---
 
 
