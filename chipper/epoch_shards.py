@@ -6,6 +6,7 @@ shards, with everything that a folder of shards has, so whatever reads one reads
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +30,12 @@ KIND = "epoch"
 def epoch_folder(shards: Path, epoch: int) -> Path:
     """Where an epoch's shards lie."""
     return shards / f"epoch-{epoch:03d}"
+
+
+def epoch_folders(shards: Path) -> list[Path]:
+    """The folders of all epochs of which there are shards, and of those that lack before them."""
+    there = {path for path in shards.glob(f"{KIND}-*") if re.fullmatch(rf"{KIND}-\d{{3,}}", path.name)}
+    return sorted(there | {epoch_folder(shards, epoch) for epoch in range(len(there))})
 
 
 def export_epochs(workdir: Workdir, chips_per_shard: int, workers: Workers, monitor: Monitor) -> list[Receipt]:

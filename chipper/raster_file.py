@@ -245,7 +245,10 @@ class _Reader(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._place)
+        try:
+            self._file.seek(self._place)
+        except (OSError, ValueError, OverflowError):  # no place of any file, though a damaged one may name it
+            return 0
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         self._place += len(data)

@@ -8,7 +8,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from chipper.errors import ChipperError, StorageError, one_line
+from chipper.epoch_shards import KIND, epoch_folders
+from chipper.errors import ChipperError, ShardError, StorageError, one_line
 from chipper.files import read_table, remove
 from chipper.locations import fresh
 from chipper.pool import read_shard_set
@@ -16,6 +17,7 @@ from chipper.progress import Monitor
 from chipper.samples import SampleError, parse_record, read_jpeg
 from chipper.schemas import SHARD_INDEX
 from chipper.shards import index_path, read_receipt, receipt_path, tar_path
+from chipper.workdir import DATASET
 from chipper.workers import Workers
 
 _READ = 1 << 20
@@ -23,48 +25,67 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked, and one line for each fault."""
+    """What was checked, one line for each fault, and the command that repairs them."""
 
     shards: int
     samples: int
     bytes: int
     faults: list[str]
+    cure: str
 
 
 def verify_shards(folder: Path, deep: bool, workers: Workers, monitor: Monitor) -> Checked:
-    """Check every shard of a finished export: receipt, size, sha256, index; with ``deep`` every sample too.
+    """Check every shard of a finished export, and of its epochs: receipt, size, sha256, index; with ``deep`` every sample too.
 
-    A shard with a fault loses its receipt, so that the next export renders it again, and only it.
+    A shard with a fault loses its receipt, so that the next export writes it again, and only it.
 
     Raises:
         ShardError: no finished export lies in ``folder``.
     """
-    found = read_shard_set(folder)
-    faults: list[str] = []
-    with monitor.progress("verifying shards", len(found.shards)) as advance:
-        tasks = [(folder, name, found.chip_size, deep) for name in found.shards]
-        for name, fault in workers.processes(_check, tasks):
+    sets, faults = {folder: read_shard_set(folder)}, list[str]()
+    for epoch in epoch_folders(folder):
+        try:
+            found = read_shard_set(epoch)
+        except ShardError:
+            faults.append(f"{epoch / DATASET}: missing or damaged, so this epoch's shards are not finished")
+            continue
+        if found.id == sets[folder].id:
+            sets[epoch] = found
+        else:
+            faults.append(f"{epoch}: is not part of this export; export the epochs again, or delete it")
+    in_epochs = bool(faults)
+    tasks = [(place, name, found.chip_size, deep) for place, found in sets.items() for name in found.shards]
+    with monitor.progress("verifying shards", len(tasks)) as advance:
+        for place, name, fault in workers.processes(_check, tasks):
             if fault is not None:
+                in_epochs |= name.startswith(KIND)
                 try:
-                    remove(receipt_path(folder, name))
+                    remove(receipt_path(place, name))
                 except StorageError:
                     fault += "; nothing can be removed there, so delete the shard yourself before exporting again"
-                faults.append(f"{tar_path(folder, name)}: {fault}")
+                faults.append(f"{tar_path(place, name)}: {fault}")
             advance(1)
-    wanted = {tar_path(folder, name) for name in found.shards}
+    wanted = {tar_path(place, name) for place, name, *_ in tasks}
     faults += [
         f"{path}: is not part of this export; move or delete it"
-        for path in sorted(folder.glob("*.tar"))
+        for place in sets
+        for path in sorted(place.glob("*.tar"))
         if path not in wanted
     ]
-    return Checked(len(found.shards), found.samples, found.bytes, sorted(faults))
+    return Checked(
+        shards=len(tasks),
+        samples=sum(found.samples for found in sets.values()),
+        bytes=sum(found.bytes for found in sets.values()),
+        faults=sorted(faults),
+        cure="chipper export-shards" + " --layout epochs" * in_epochs,
+    )
 
 
-def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[str, str | None]:
-    folder = fresh(folder)
+def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[Path, str, str | None]:
+    place, folder = folder, fresh(folder)
     receipt = read_receipt(folder, name)
     if receipt is None:
-        return name, "missing, cut, or without its index or receipt"
+        return place, name, "missing, cut, or without its index or receipt"
     digest = hashlib.sha256()
     try:
         with tar_path(folder, name).open("rb") as file:
@@ -72,15 +93,15 @@ def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[str, st
                 digest.update(block)
         index = read_table(index_path(folder, name), SHARD_INDEX, receipt.plan_hash, "export again")
     except (OSError, ChipperError) as error:
-        return name, str(error)
+        return place, name, str(error)
     if digest.hexdigest() != receipt.sha256:
-        return name, "its bytes are not those that were written"
+        return place, name, "its bytes are not those that were written"
     if len(index) != receipt.samples:
-        return name, f"its index has {len(index)} samples, its receipt {receipt.samples}"
+        return place, name, f"its index has {len(index)} samples, its receipt {receipt.samples}"
     try:
-        return name, _check_samples(folder, name, index.to_pylist(), chip_size) if deep else None
+        return place, name, _check_samples(folder, name, index.to_pylist(), chip_size) if deep else None
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # a tar that fits a receipt need not be one
-        return name, one_line(f"it cannot be read as a tar ({error})")
+        return place, name, one_line(f"it cannot be read as a tar ({error})")
 
 
 def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], chip_size: int) -> str | None:

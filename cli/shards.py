@@ -184,7 +184,7 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
 
     checked = verify_shards(workdir.shards, deep, Workers(jobs), ConsoleMonitor())
     for fault in checked.faults:
-        click.echo(fault)
+        click.echo(fault, err=True)
     print_summary(
         f"Verified {workdir.shards}",
         [
@@ -196,5 +196,5 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
     )
     if checked.faults:
         raise ShardError(
-            f"{len(checked.faults)} faults in {workdir.shards}; run `chipper export-shards` to repair those shards"
+            f"{len(checked.faults)} faults in {workdir.shards}; run `{checked.cure}` to repair those shards"
         )

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from chipper.detection.metrics import StepReport
 
 _LOG_SECONDS = 5.0
+_OWN = object()  # --shards with nothing behind it; no folder equals it
+
+
+def _elsewhere(context: click.Context, parameter: click.Parameter, value: Any) -> Path | None:
+    """The folder or URL that is named, or None for the workdir's own shards."""
+    return None if value is _OWN else value
 
 
 @command()
@@ -28,11 +34,11 @@ _LOG_SECONDS = 5.0
     "--shards",
     type=LOCATION,
     is_flag=False,
-    flag_value=Path(),
-    default=Path(),
+    flag_value=_OWN,
     envvar="CHIPPER_SHARDS",
+    callback=_elsewhere,
     metavar="[DIR]",
-    help="Train on shards, in DIR (a folder or a URL) or else in WORKDIR/shards.",
+    help="Train on the shards in DIR, a folder or a URL.  [default: WORKDIR/shards]",
 )
 @click.option(
     "--model",
@@ -95,7 +101,7 @@ _LOG_SECONDS = 5.0
 @dry_run_option
 def train(
     workdir: Workdir,
-    shards: Path,
+    shards: Path | None,
     name: str | None,
     rpn_only: bool,
     epochs: int | None,
@@ -112,7 +118,7 @@ def train(
     run_dir = workdir.run_dir(("rpn" if rpn_only else "detector") if name is None else name)
     request = TrainRequest(
         run_dir=run_dir,
-        shards=workdir.shards if shards == Path() else shards,
+        shards=workdir.shards if shards is None else shards,
         rpn_only=rpn_only,
         epochs=2 if epochs is None and rpn_only else epochs,
         **options,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib
 import random
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from fuzz import TARGETS
+from fuzz.images import SIZE, two_bands
+
+from chipper.images import open_source
+from chipper.raster import RasterSource
 
 DAMAGES = 60  # of each seed
 NOT_UTF_8 = (
@@ -27,7 +32,7 @@ FOUND: dict[str, list[bytes]] = {
         b"\0\x80\x02K\x01r\x94\x94\x94\x28.",
     ],
     "shards": [b"\x02" + b"[" * 100_000, b"\x00" + b'{"render": {"a": ' + b"[" * 100_000, b"\4\0\0", NO_TEXT],
-    "images": [b"II*\0\x08\0\0\0\x01\0" + bytes(12) + b"\x08\0\0\0"],
+    "images": [b"II*\0\x08\0\0\0\x01\0" + bytes(12) + b"\x08\0\0\0", two_bands()],
 }
 
 
@@ -61,3 +66,11 @@ def test_past_findings(fuzzed: tuple[str, ModuleType]) -> None:
     assert FOUND[name]
     for data in FOUND[name]:
         module.target(data)
+
+
+def test_images_are_read_by_windows_too(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
+    path = tmp_path / "a.tif"
+    path.write_bytes(two_bands())
+    with open_source(path, SIZE) as source:
+        assert isinstance(source, RasterSource)

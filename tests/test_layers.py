@@ -72,11 +72,10 @@ LAYERS = [
         "chipper.mine",
         "chipper.export",
         "chipper.pool",
-        "chipper.verify",
     ],
     ["chipper.import_items", "chipper.import_files", "chipper.imported", "chipper.yolo_sets"],
     ["chipper.import_voc", "chipper.import_yolo", "chipper.import_visdrone", "chipper.import_dota"],
-    ["chipper.chip_sets", "chipper.epoch_shards", "chipper.selective_search"],
+    ["chipper.chip_sets", "chipper.epoch_shards", "chipper.selective_search", "chipper.verify"],
     ["chipper.drawing", "chipper.figure", "chipper.preview", "chipper.evaluation"],
     [
         "chipper.report.tally",

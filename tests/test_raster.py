@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -508,6 +509,20 @@ def test_truncated(tmp_path: Path, share: float, is_one_line: Callable[..., str]
         with RasterSource(path, (400, 300), PixelOptions("1,2,3", "2-98")) as source:
             source.whole((400, 300))
     assert "vsi" not in is_one_line(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("offset", [1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_pixels_that_lie_at_no_place(tmp_path: Path, offset: int, is_one_line: Callable[..., str], capfd: Any) -> None:
+    path = geotiff(tmp_path / "a.tif", scene(24, 18, 1), BIGTIFF="YES")
+    data = bytearray(path.read_bytes())
+    strip = data.index(struct.pack("<HHQ", 273, 16, 1))  # the only one's offset
+    data[strip + 12 : strip + 20] = offset.to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="cannot be decoded") as caught:  # noqa: SIM117
+        with RasterSource(path, (24, 18), PixelOptions("1")) as source:
+            source.whole((24, 18))
+    is_one_line(caught.value)
     assert capfd.readouterr() == ("", "")
 
 

@@ -119,6 +119,21 @@ def test_json_names_lost_images_with_exit_code_3(data: Path, built: list[str], t
     assert lost in json.loads(shown.stdout)["warnings"][0]
 
 
+def test_json_of_faults_which_are_also_said_on_standard_error(data: Path, built: list[str]) -> None:
+    assert chipper(data, "export-shards", *built).returncode == 0
+    tar = next((Path(built[1]) / "shards").glob("*.tar"))
+    tar.write_bytes(tar.read_bytes()[:-1] + b"x")
+    done = chipper(data, "verify", "--json", *built)
+    found = json.loads(done.stdout)
+    assert done.returncode == found["exit_code"] == 1
+    assert found["error"]["type"] == "ShardError"
+    assert found["faults"] == [f"{tar}: its bytes are not those that were written"]
+    assert found["faults"][0] in done.stderr.splitlines()
+    quiet = chipper(data, "verify", "--quiet", *built)
+    assert quiet.stdout == ""
+    assert str(tar) in quiet.stderr
+
+
 # --- --quiet and --verbose ---
 
 
@@ -313,6 +328,19 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
         assert content_of(tmp_path) == before
         wet = json.loads(chipper(data, export, *out, *built, "--json").stdout)
         assert dry["chips"] == sum(wet["chips"].values()) > 0
+
+
+def test_train_takes_the_shards_that_are_named(data: Path, built: list[str], tmp_path: Path) -> None:
+    """Here they lie elsewhere, not in the workdir; the current folder is a name as any other."""
+    shards = tmp_path / "elsewhere"
+    assert chipper(data, "export-shards", "--shards", str(shards), *built).returncode == 0
+    words = ["--model", "tiny", "--max-steps", "2", "--dry-run", *built]
+    for folder, named in ((shards, "."), (tmp_path, str(shards))):
+        done = chipper(folder, "train", "--shards", named, *words)
+        assert done.returncode == 0, done.stderr
+    done = chipper(shards, "train", "--shards", *words)
+    assert done.returncode == 1
+    assert f"{Path(built[1]) / 'shards' / 'dataset.json'} does not exist" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bad.case import run
 
+from chipper.epoch_shards import epoch_folder, export_epochs
 from chipper.errors import ShardError
 from chipper.pool import read_shard_set
 from chipper.progress import Monitor
@@ -155,3 +157,80 @@ def test_a_tar_that_does_not_belong_there(workdir: Workdir, whole: Workdir, expo
 def test_no_export(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="run `chipper export-shards` first"):
         verify(Workdir(tmp_path))
+
+
+# --- the epochs' own shards ---
+
+
+@pytest.fixture(scope="module")
+def whole_epochs(
+    drawn: Any, tmp_path_factory: pytest.TempPathFactory, build: Callable[..., Workdir], export: Any
+) -> Workdir:
+    workdir = build(drawn.coco, tmp_path_factory.mktemp("epochs") / "chips", image_dir=drawn.images, epochs=3)
+    export(workdir, chips_per_shard=1000)
+    export_epochs(workdir, 1000, Workers(1), Monitor())
+    return workdir
+
+
+@pytest.fixture
+def epochs(whole_epochs: Workdir, tmp_path: Path) -> Workdir:
+    return Workdir(shutil.copytree(whole_epochs.path, tmp_path / "chips"))
+
+
+def tar_of(folder: Path) -> Path:
+    return next(folder.glob("*.tar"))
+
+
+def test_shards_of_epochs_are_counted(epochs: Workdir) -> None:
+    sets = [read_shard_set(folder) for folder in (epochs.shards, *(epoch_folder(epochs.shards, k) for k in range(3)))]
+    checked = verify(epochs, deep=True)
+    assert checked.faults == []
+    assert checked.cure == "chipper export-shards"
+    assert (checked.shards, checked.samples) == (sum(len(s.shards) for s in sets), sum(s.samples for s in sets))
+
+
+EPOCHS_DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a flipped byte": lambda shards: flip(tar_of(shards / "epoch-000"), 900),
+    "no tar": lambda shards: tar_of(shards / "epoch-002").unlink(),
+    "no dataset.json": lambda shards: (shards / "epoch-001" / "dataset.json").unlink(),
+    "half of a dataset.json": lambda shards: (shards / "epoch-001" / "dataset.json").write_text(
+        '{"format_version": "1'
+    ),
+    "no folder": lambda shards: shutil.rmtree(shards / "epoch-000"),
+    "shards of another workdir": lambda shards: (shards / "epoch-001" / "dataset.json").write_text(
+        (shards / "dataset.json").read_text().replace('"id": "', '"id": "0')
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", EPOCHS_DAMAGES.values(), ids=EPOCHS_DAMAGES)
+def test_faults_of_epochs_are_found_and_their_cure_mends_them(
+    epochs: Workdir, whole_epochs: Workdir, damage: Callable[[Path], object], hashes: Callable[[Path], Any]
+) -> None:
+    before = hashes(epochs.shards)
+    damage(epochs.shards)
+    assert hashes(epochs.shards) != before
+    done = run(epochs.path, "verify --workdir . --jobs 1")
+    assert done.code == 1
+    assert "1 faults" in done.line
+    assert "run `chipper export-shards --layout epochs` to repair" in done.line
+    assert run(epochs.path, "export-shards --workdir . --jobs 1").code == 0
+    assert len(verify(epochs).faults) == 1, "the pool's export leaves the epochs as they are"
+    assert run(epochs.path, "export-shards --layout epochs --workdir . --jobs 1").code == 0
+    assert run(epochs.path, "verify --deep --workdir . --jobs 1").code == 0
+    assert hashes(epochs.shards) == before
+
+
+def test_one_epoch_alone_is_mended_by_the_same_cure(epochs: Workdir) -> None:
+    folder = epoch_folder(epochs.shards, 1)
+    flip(tar_of(folder), 900)
+    checked = verify(Workdir(epochs.path, folder))
+    assert len(checked.faults) == 1
+    assert checked.cure == "chipper export-shards --layout epochs"
+
+
+def test_faults_of_the_pool_need_no_epochs(epochs: Workdir) -> None:
+    flip(tar_of(epochs.shards), 900)
+    checked = verify(epochs)
+    assert len(checked.faults) == 1
+    assert checked.cure == "chipper export-shards"

@@ -19,10 +19,11 @@ from chipper.detection.batch import Batch
 from chipper.detection.loader import Chip, Damages, Decoder, collate
 from chipper.errors import ShardError
 from chipper.locations import fresh
-from chipper.pool import RERUN, Pool
+from chipper.pool import Pool
 from chipper.samples import SampleError
 from chipper.shards import tar_path
 
+_RERUN = "run `chipper export-shards --layout epochs` again"
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
 
 
@@ -65,7 +66,7 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
     def damaged(self, position: int) -> ShardError:
         """What to say of a sample that is not as it was written."""
         path, chip = self.path(self.place(position)[0]), self.chip_id[position]
-        return ShardError(f"{path}: the sample of chip {chip} is damaged; delete the shard and {RERUN}")
+        return ShardError(f"{path}: the sample of chip {chip} is damaged; delete the shard and {_RERUN}")
 
     def place(self, position: int) -> tuple[int, int]:
         """The tar of a position in the epoch's list, and its place in it."""

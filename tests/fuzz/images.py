@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import random
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 
 from PIL import Image
 
 from chipper.errors import ImageError
-from chipper.images import open_source
+from chipper.images import Source, open_source
 from chipper.options import RenderOptions
 from chipper.render import encode_jpeg, render_chip
 
@@ -22,6 +25,26 @@ def _saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise(SIZE, 60).convert(mode).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def two_bands() -> bytes:
+    """A TIFF that PIL does not know, but rasterio."""
+    pixels = zlib.compress(random.Random(0).randbytes(2 * SIZE[0] * SIZE[1]))
+    tags = (  # number, type, count, value
+        (256, 3, 1, SIZE[0]),
+        (257, 3, 1, SIZE[1]),
+        (258, 3, 2, 8 << 16 | 8),  # bits of each band
+        (259, 3, 1, 8),  # deflate
+        (262, 3, 1, 1),
+        (273, 4, 1, 8),  # where the pixels begin
+        (277, 3, 1, 2),
+        (278, 3, 1, SIZE[1]),
+        (279, 4, 1, len(pixels)),
+    )
+    header = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    return (
+        header + pixels + struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    )
 
 
 def seeds() -> list[bytes]:
@@ -44,6 +67,7 @@ def seeds() -> list[bytes]:
         _saved("WEBP"),
         _saved("PPM"),
         _saved("TGA"),
+        two_bands(),
     ]
 
 
@@ -52,13 +76,14 @@ def target(data: bytes) -> None:
     _PATH.write_bytes(data)
     for exif, finest in (("auto", 1.0), ("apply", 1.0), ("ignore", 0.2)):
         try:
-            source = open_source(_PATH, SIZE, exif, finest)
+            with open_source(_PATH, SIZE, exif, finest) as source:
+                chip = render_chip(source, 0.1 if finest < 1 else 1.5, 0, 0, (2, 2), 32)
         except ImageError as error:
             assert "\n" not in str(error)
             continue
-        assert source.pixels.mode == "RGB"
-        r = source.reduction
-        assert source.pixels.size == (-(-SIZE[0] // r), -(-SIZE[1] // r))
-        chip = render_chip(source, 0.1 if r > 1 else 1.5, 0, 0, (2, 2), 32)
-        assert chip.size == (32, 32)
+        if isinstance(source, Source):
+            r = source.reduction
+            assert source.pixels.mode == "RGB"
+            assert source.pixels.size == (-(-SIZE[0] // r), -(-SIZE[1] // r))
+        assert (chip.mode, chip.size) == ("RGB", (32, 32))
         assert encode_jpeg(chip, RenderOptions())[:2] == b"\xff\xd8"
