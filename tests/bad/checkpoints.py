@@ -274,7 +274,7 @@ CASES = [
     ),
     Case("a run with another model", RESUME.replace("tiny", "mobilenet_v2"), ("tiny", "mobilenet_v2"), None, "trained"),
     Case("a run that is not there", PREDICT.replace("detector", "other"), ("other", "--run"), None, "trained"),
-    Case("a run that leads elsewhere", PREDICT.replace("detector", "../.."), ("run.json",), None, "trained"),
+    Case("a run that leads elsewhere", PREDICT.replace("detector", "../.."), ("--run",), None, "trained", code=2),
     Case(
         "no run at all", PREDICT.replace("--run detector ", ""), ("chips/runs", "train"), gone("chips/runs"), "trained"
     ),
