@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -264,7 +265,7 @@ class Batches:
         return self._number
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches. Raises ShardError at too many damaged samples, TrainingError where a process was lost."""
+        """The batches. Raises ShardError at too many damaged samples."""
         options = self._options
         chosen = {"batch_size": None} if self._positions is None else {"batch_sampler": self._positions}
         loader: DataLoader[Any] = DataLoader(
@@ -275,22 +276,24 @@ class Batches:
             pin_memory=options.pin,
             prefetch_factor=4 if options.workers else None,
         )
-        batches = iter(loader)
-        while True:
-            try:
-                batch = next(batches, None)
-            except RuntimeError as error:  # torch's own, of a process that was killed or a full /dev/shm
-                if not options.workers:
-                    raise
-                raise TrainingError(
-                    f"a process that decodes chips was lost ({str(error).splitlines()[0]}); it may need more memory or a larger "
-                    "/dev/shm: lower --workers or --batch-size, then --resume"
-                ) from None
-            if batch is None:
-                return
+        for batch in loader:
             if isinstance(batch, ShardError):
                 raise batch
             yield batch
+
+
+@contextmanager
+def lost_processes_named() -> Iterator[None]:
+    """Raise TrainingError where torch finds, at whatever moment, that a process of a DataLoader was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a process that decodes chips was lost ({str(error).splitlines()[0]}); it may need more memory or a larger "
+            "/dev/shm: lower --workers or --batch-size, then --resume"
+        ) from None
 
 
 def _collate_or_error(chips: list[Chip | ShardError]) -> Batch | ShardError:

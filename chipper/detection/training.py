@@ -13,7 +13,7 @@ from chipper import __version__
 from chipper.detection.checkpoint import checkpoints, require_fresh
 from chipper.detection.devices import pick_device, process_group
 from chipper.detection.engine import OnStep, TrainResult, steps_of, train
-from chipper.detection.loader import ChipLoader, LoaderOptions
+from chipper.detection.loader import ChipLoader, LoaderOptions, lost_processes_named
 from chipper.detection.model import Detector, build_model
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
@@ -107,13 +107,14 @@ def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | Non
     Raises:
         WorkdirError, ShardError: there is nothing whole to train on.
         CheckpointError: ``resume`` and the run's checkpoint do not fit together.
-        TrainingError: the loss is not finite, or the run's folder is taken.
+        TrainingError: the loss is not finite, the run's folder is taken, or a loading process was lost.
     """
     with process_group(request.device) as (rank, world):
         run = _prepared(workdir, request, rank, world)
         if rank == 0 and not run.resumes:
             write_json(request.run_dir / CONFIG, run.config)
-        return train(run.options, run.model, run.loader, request.run_dir, on_step)
+        with lost_processes_named():
+            return train(run.options, run.model, run.loader, request.run_dir, on_step)
 
 
 def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) -> _Prepared:

@@ -90,7 +90,6 @@ def test_a_resumed_run_in_fp16_goes_on_with_its_scale(factory, tmp_path):
     train(dataclasses.replace(options, resume=True), tiny(seed=8), factory, tmp_path / "cut")
     ends = [load_checkpoint(tmp_path / name) for name in ("whole", "cut")]
     assert ends[0].scaler == ends[1].scaler
-    assert ends[0].scaler["scale"] < 65536, "it has met an overflow"
     whole, cut = rows_of(tmp_path / "whole"), rows_of(tmp_path / "cut")
     assert [row["loss"] for row in cut] == [row["loss"] for row in whole]
 

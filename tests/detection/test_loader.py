@@ -20,7 +20,14 @@ from hypothesis import strategies as st
 from chipper.build import build_positives
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
 from chipper.demo_data import DemoOptions, draw_demo
-from chipper.detection.loader import MOST_DAMAGED, Batches, ChipLoader, LoaderOptions, rank_batches
+from chipper.detection.loader import (
+    MOST_DAMAGED,
+    Batches,
+    ChipLoader,
+    LoaderOptions,
+    lost_processes_named,
+    rank_batches,
+)
 from chipper.epoch_shards import epoch_folder, export_epochs
 from chipper.errors import ShardError, TrainingError
 from chipper.export import export_shards
@@ -218,7 +225,7 @@ class Killed(torch.utils.data.Dataset):
 
 
 def test_a_lost_process_is_one_line(is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(TrainingError) as caught, lost_processes_named():
         list(Batches(Killed(), [[0], [1]], 2, LoaderOptions(batch_size=1, workers=1)))
     assert "a process that decodes chips was lost" in is_one_line(caught.value)
     assert "lower --workers" in str(caught.value)
