@@ -132,5 +132,9 @@ def test_tables_can_be_scrolled_by_keyboard(browser: Any, page_file: Path) -> No
     assert wide > 0
     page.evaluate("[...document.querySelectorAll('.scroll')].find(s => s.scrollWidth > s.clientWidth).focus()")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    for _ in range(100):  # it moves in steps; the page itself lets no other script wait for it
+        if page.evaluate("document.activeElement.scrollLeft") > 0:
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate("document.activeElement.scrollLeft") > 0
     page.close()
