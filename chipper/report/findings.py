@@ -67,7 +67,9 @@ def findings(report: Report) -> list[Markup]:
         if "data_wait" in run.curves and float(np.nanmean(run.curves["data_wait"])) > 1 / 3:
             say(f"Run {run.name} waits for data {100 * float(np.nanmean(run.curves['data_wait'])):.0f} % of the time.")
         if run.steps < run.total_steps:
-            say(f"Run {run.name} ended after {run.steps:,} of {run.total_steps:,} steps; --resume goes on with it.")
+            say(
+                f"Run {run.name} stands at step {run.steps:,} of {run.total_steps:,}; if it was stopped, --resume goes on."
+            )
         if run.evaluation is not None:
             for sentence in _of_evaluation(run.evaluation):
                 say(f"Run {run.name} {sentence}")

@@ -252,7 +252,7 @@ def test_runs_that_are_worth_a_look(drawn: Any, tmp_path: Path, build: Any, writ
     assert "of 2 classes" not in said()
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     (folder / "metrics.jsonl").write_text("\n".join(lines[:30]) + "\n")
-    assert "Run detector ended after 30 of 40 steps" in said()
+    assert "Run detector stands at step 30 of 40; if it was stopped, --resume goes on." in said()
 
 
 def test_boxes_that_no_chip_covers(drawn: Any, tmp_path: Path, build: Any) -> None:
