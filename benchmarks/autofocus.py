@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from benchmarks.claims import METHODS, NUMBERS, SIZES, Study
-from chipper.coco import read_images
-from chipper.demo_data import DemoOptions, draw_demo
+from chipper.coco.reading import read_images
+from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.model import build_model
-from chipper.detection.predict import Pyramid, predict
-from chipper.evaluation import evaluate
-from chipper.files import write_json
-from chipper.progress import Monitor
-from chipper.scales import parse_scales, parse_valid_ranges
+from chipper.detection.predict import InferenceScales, predict
+from chipper.evaluation.scores import evaluate
+from chipper.mining.scales import parse_scales, parse_valid_ranges
+from chipper.parallel.progress import Monitor
+from chipper.storage.files import write_json
 
 
 class Listening(Monitor):
@@ -43,7 +43,7 @@ def main() -> None:
     if not run.exists():
         study.train_on_chips(run, workdir, model, 0, round(size.pixels / (size.batch * size.chip**2)))
     scales = parse_scales(study.scales(method))
-    pyramid = Pyramid.trained_on(scales, parse_valid_ranges(method.ranges, scales))
+    pyramid = InferenceScales.trained_on(scales, parse_valid_ranges(method.ranges, scales))
     images = read_images(val_json)
     print(
         "| finer scales where small objects are as likely as | AP | APs | APm | APl | pixels |\n|---|---|---|---|---|---|"

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from benchmarks.timing import SHARED
-from chipper.files import write_json
+from chipper.storage.files import write_json
 
 BCCD = SHARED / "data" / "bccd"
 CLASSES = ("RBC", "WBC", "Platelets")

@@ -23,29 +23,31 @@ from PIL import Image
 
 from benchmarks.bccd import bccd
 from chipper import __version__
-from chipper.build import build_positives
-from chipper.coco import read_images
+from chipper.coco.reading import read_images
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
-from chipper.demo_data import DemoOptions, draw_demo
+from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.batch import Batch
 from chipper.detection.checkpoint import load_checkpoint
 from chipper.detection.engine import train
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import Detector, build_model
-from chipper.detection.predict import Pyramid, predict, propose
+from chipper.detection.predict import InferenceScales, predict, propose
 from chipper.detection.specs import MODELS
 from chipper.detection.train_options import TrainOptions
-from chipper.detection.training import CONFIG, RunConfig
-from chipper.evaluation import evaluate
-from chipper.export import export_shards
-from chipper.files import write_json
-from chipper.mine import mine_workdir
-from chipper.options import MOST_EPOCHS, ExportOptions, NegativeOptions, PixelOptions, PositiveOptions
-from chipper.progress import Monitor
-from chipper.proposals import write_pickle
-from chipper.scales import parse_scales, parse_valid_ranges
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.evaluation.scores import evaluate
+from chipper.images.options import PixelOptions
+from chipper.manifest.build_positives import build_positives
+from chipper.manifest.mine_negatives import mine_negatives
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import MOST_EPOCHS, NegativeOptions, PositiveOptions
+from chipper.mining.scales import parse_scales, parse_valid_ranges
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.proposals.files import write_pickle
+from chipper.runs import CONFIG, RunConfig
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
+from chipper.storage.files import write_json
 
 NUMBERS = ("AP", "APs", "APm", "APl")
 
@@ -118,7 +120,7 @@ class Study:
             )
             build_positives(self.train_json, workdir, options, None, True, Workers(1), self.monitor)
             if method.negatives:
-                mine_workdir(workdir, self.proposals(seed), NegativeOptions(), Workers(1), self.monitor)
+                mine_negatives(workdir, self.proposals(seed), NegativeOptions(), Workers(1), self.monitor)
             export_shards(workdir, ExportOptions(), None, Workers(1), self.monitor)
         return workdir
 
@@ -136,7 +138,7 @@ class Study:
         if not path.exists():
             images, method = read_images(self.train_json), METHODS[0]
             scales = parse_scales(self.scales(method))
-            pyramid = Pyramid(scales, parse_valid_ranges(method.ranges, scales))
+            pyramid = InferenceScales(scales, parse_valid_ranges(method.ranges, scales))
             found = propose(
                 self.rpn(seed), images, self.train_json.parent / "images", pyramid, self.device, 300, self.monitor
             )
@@ -200,7 +202,9 @@ class Study:
         trained = time.perf_counter() - started
         scales = parse_scales(self.scales(method))
         ranges = parse_valid_ranges(method.ranges or ",".join(":" for _ in scales), scales)
-        pyramid = Pyramid(scales, ranges) if method.ranges is None else Pyramid.trained_on(scales, ranges)
+        pyramid = (
+            InferenceScales(scales, ranges) if method.ranges is None else InferenceScales.trained_on(scales, ranges)
+        )
         images = read_images(self.val_json)
         results = predict(run, images, self.val_json.parent / "images", pyramid, self.device, 0.01, self.monitor)
         write_json(run / "detections.json", results)

@@ -6,13 +6,13 @@ import numba
 import numpy as np
 
 from benchmarks.timing import COCO128, best_of, row
-from chipper.assignment import assign
-from chipper.coco import read_coco
+from chipper.coco.reading import read_coco
 from chipper.columns import offsets_of
-from chipper.cover import cover
-from chipper.cover_kernels import random_below
-from chipper.options import PositiveOptions
-from chipper.pyramid import Pyramid
+from chipper.kernels.cover import random_below
+from chipper.mining.assignment import assign
+from chipper.mining.cover import cover
+from chipper.mining.options import PositiveOptions
+from chipper.mining.pyramid import Pyramid
 from chipper.seeds import GAMMA
 
 _GAMMA = np.uint64(GAMMA)

@@ -12,13 +12,13 @@ from PIL import Image
 
 from benchmarks.sets import coco128_again_and_again, coco128_chips
 from benchmarks.timing import COCO128
-from chipper.export import export_shards, render_stripe
-from chipper.options import ExportOptions
-from chipper.pool import Pool
-from chipper.progress import Monitor
-from chipper.shard_plan import plan_shards
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.export import export_shards, render_stripe
+from chipper.shards.options import ExportOptions
+from chipper.shards.planning import plan_shards
+from chipper.shards.pool import Pool
 
 
 def rendering(workdir: Workdir, images: Path, most: int) -> float:

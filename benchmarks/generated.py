@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.timing import COCO128, SHARED
-from chipper import safe_pickle
-from chipper.coco import read_images
+from chipper.coco.reading import read_images
 from chipper.columns import Images
+from chipper.proposals import safe_pickle
 from chipper.schemas import PROPOSALS
 
 COCO_IMAGES = 118_287  # of train2017

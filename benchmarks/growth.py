@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.generated import BUILD, MINE, measured, write_coco, write_proposals
-from chipper.coco import read_images
+from chipper.coco.reading import read_images
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 

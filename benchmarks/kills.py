@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128
 from chipper.errors import ShardError
-from chipper.progress import Monitor
-from chipper.verify import verify_shards
-from chipper.workers import Workers
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.verify import verify_shards
 
 KILLS = 100
 

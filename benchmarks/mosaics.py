@@ -14,12 +14,13 @@ from pathlib import Path
 
 from benchmarks.export import chips_of, codec, rendering
 from benchmarks.sets import mosaics
-from chipper.build import build_positives
-from chipper.export import export_shards
-from chipper.options import ExportOptions, PositiveOptions
-from chipper.progress import Monitor
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.build_positives import build_positives
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import PositiveOptions
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
 
 OPENCV = """
 import sys, pathlib, cv2

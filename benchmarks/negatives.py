@@ -11,14 +11,14 @@ import numpy as np
 from benchmarks.cover import straightforward
 from benchmarks.generated import BUILD, COCO_IMAGES, MINE, measured, write_coco, write_proposals
 from benchmarks.timing import best_of, row
-from chipper.coco import read_images
-from chipper.columns import Images, offsets_of
-from chipper.cover import cover
-from chipper.negatives import Proposals, best_proposals
-from chipper.nms_kernels import suppress
-from chipper.options import NegativeOptions, PositiveOptions
-from chipper.proposals import open_proposals
-from chipper.pyramid import Pyramid
+from chipper.coco.reading import read_images
+from chipper.columns import Images, Proposals, offsets_of
+from chipper.kernels.nms import suppress
+from chipper.mining.cover import cover
+from chipper.mining.negatives import best_proposals
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.mining.pyramid import Pyramid
+from chipper.proposals.files import open_proposals
 
 SAMPLE = 500  # images for the comparison of kernels
 

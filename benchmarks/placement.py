@@ -10,8 +10,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from benchmarks.cover import coco_like, large
 from benchmarks.timing import best_of
-from chipper.cover import cover
-from chipper.slide import cover_anywhere
+from chipper.mining.cover import cover
+from chipper.mining.slide import cover_anywhere
 
 CHIP, STRIDE = 512, 32
 Parts = list[tuple[np.ndarray, ...]]

@@ -14,14 +14,15 @@ from PIL import Image
 
 from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128, best_of
-from chipper.detection.loader import ChipLoader, LoaderOptions, decode_chip
-from chipper.epoch_shards import export_epochs
-from chipper.export import export_shards
-from chipper.options import ExportOptions
-from chipper.pool import Pool
-from chipper.progress import Monitor
-from chipper.verify import verify_shards
-from chipper.workers import Workers
+from chipper.detection.chips import decode_chip
+from chipper.detection.loader import ChipLoader, LoaderOptions
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.epochs import export_epochs
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
+from chipper.shards.pool import Pool
+from chipper.shards.verify import verify_shards
 
 
 def bare(jpegs: list[bytes]) -> None:

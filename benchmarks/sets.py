@@ -10,19 +10,19 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import COCO128
-from chipper.build import build_positives
-from chipper.mine import mine_workdir
-from chipper.options import NegativeOptions, PositiveOptions
-from chipper.progress import Monitor
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.build_positives import build_positives
+from chipper.manifest.mine_negatives import mine_negatives
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
 
 
 def coco128_chips(folder: Path) -> Workdir:
     """A workdir of coco128's positive and negative chips, not exported yet."""
     workdir = Workdir(folder / "chips")
     build_positives(COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor())
-    mine_workdir(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+    mine_negatives(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
     return workdir
 
 

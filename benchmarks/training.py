@@ -19,19 +19,19 @@ from PIL import Image
 
 from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128
-from chipper.coco import read_coco
+from chipper.coco.reading import read_coco
 from chipper.detection.engine import train
 from chipper.detection.inference import detect_image, merge_detections
 from chipper.detection.loader import ChipLoader, LoaderOptions
-from chipper.detection.metrics import StepReport
 from chipper.detection.model import build_model
 from chipper.detection.train_options import TrainOptions
-from chipper.export import export_shards
-from chipper.options import ExportOptions
-from chipper.progress import Monitor
-from chipper.scales import parse_scales, parse_valid_ranges
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.mining.scales import parse_scales, parse_valid_ranges
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.runs import StepReport
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
 
 PYRAMID = "480:512,800:1280,1400:2000"
 

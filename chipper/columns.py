@@ -15,7 +15,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
-
 POSITIVE, NEGATIVE = "positive", "negative"
 CHIPS_PER_IMAGE = 1 << 24
 FIRST_NEGATIVE = 1 << 23
@@ -158,6 +157,15 @@ class Labels(Columns):
     valid: Bools
     ignore: Bools
     visibility: Floats
+
+
+@dataclass(frozen=True)
+class Proposals(Columns):
+    """Proposals of many images, image by image; ``image_id`` in the order of the images."""
+
+    image_id: Ints
+    box: Floats  # (n, 4) source px
+    score: Floats
 
 
 def offsets_of(keys: npt.NDArray[Any], grouped: npt.NDArray[Any]) -> Ints:

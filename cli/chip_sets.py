@@ -11,8 +11,8 @@ import click
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import Place, dry_run_option, jobs_option, shards_option, workdir_option
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 
 _OPTIONS = (
     click.option("--out", type=Place(path_type=Path), required=True, help="Folder to make; it must not exist yet."),
@@ -50,7 +50,7 @@ def export_coco(**options: Any) -> None:
     \b
     Example: chipper export-coco --out coco-chips
     """
-    from chipper.chip_sets import export_coco as export
+    from chipper.formats.chips import export_coco as export
 
     _run(export, **options)
 
@@ -65,7 +65,7 @@ def export_yolo(**options: Any) -> None:
     \b
     Example: chipper export-yolo --out yolo-chips
     """
-    from chipper.chip_sets import export_yolo as export
+    from chipper.formats.chips import export_yolo as export
 
     _run(export, **options)
 
@@ -82,9 +82,9 @@ def _run(
 ) -> None:
     workers, chosen = Workers(jobs), None if all_chips else epoch
     if dry_run:
-        from chipper.chip_sets import plan_export
+        from chipper.formats.chips import plan_chip_export
 
-        chips = plan_export(workdir, out, chosen, val_share)
+        chips = plan_chip_export(workdir, out, chosen, val_share)
         print_summary(f"Chips in {out} (dry run: nothing written)", [("chips", f"{chips:,}")], {"chips": chips})
         return
     copied = export(workdir, out, chosen, val_share, workers, ConsoleMonitor())

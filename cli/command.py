@@ -12,7 +12,7 @@ from chipper.cli.config import as_yaml, defaults_from, keep_options, names_of, o
 from chipper.cli.options import Place
 from chipper.cli.run_log import RunLog
 from chipper.cli.session import Session
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
 
 SKIPPED_ITEMS = 3
 """Exit code of a command that is done, but had to leave out items."""

@@ -20,8 +20,8 @@ import msgspec
 import yaml
 
 from chipper.errors import OptionError
-from chipper.files import atomic, read_bytes
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
+from chipper.storage.files import atomic, read_bytes
 
 OPTIONS = "options.yaml"
 """In the workdir: the options of the last run of each command, which ``--config`` takes."""

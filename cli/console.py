@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from chipper.cli.session import Session
-from chipper.progress import Monitor
+from chipper.parallel.progress import Monitor
 from chipper.quantities import human_bytes, human_seconds
 
 __all__ = ["ConsoleMonitor", "human_bytes", "human_seconds", "print_summary"]

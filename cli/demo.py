@@ -27,8 +27,8 @@ def demo(out: Path, seed: int, dry_run: bool) -> None:
     \b
     Example: chipper demo
     """
-    from chipper.demo_data import DemoOptions
-    from chipper.detection.demo import DemoSettings, require_free, run_demo
+    from chipper.demo.chain import DemoSettings, require_free, run_demo
+    from chipper.demo.data import DemoOptions
 
     settings = DemoSettings(data=DemoOptions(seed=seed), seed=seed)
     if dry_run:

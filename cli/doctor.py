@@ -14,8 +14,8 @@ from chipper import __version__
 from chipper.cli.command import command
 from chipper.cli.console import human_bytes, print_summary
 from chipper.cli.options import workdir_option
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 
 _PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "pycocotools", "webdataset", "torch", "torchvision")
 _EXTRAS = {"matplotlib": "report", "rasterio": "raster", "distributed": "cluster", "s3fs": "s3"}

@@ -87,7 +87,7 @@ def import_voc(
     \b
     Example: chipper import-voc VOC2012 --split trainval --out VOC2012/coco.json
     """
-    from chipper.import_voc import import_voc as read
+    from chipper.formats.voc import import_voc as read
 
     _run(context, partial(read, folder, out, split, coordinates), out, **options)
 
@@ -105,7 +105,7 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
     \b
     Example: chipper import-yolo data.yaml --split train --out yolo.json
     """
-    from chipper.import_yolo import import_yolo as read
+    from chipper.formats.yolo import import_yolo as read
 
     _run(context, partial(read, source, out, split), out, **options)
 
@@ -130,7 +130,7 @@ def import_visdrone(context: click.Context, /, folder: Path, out: Path, **option
     \b
     Example: chipper import-visdrone VisDrone2019-DET-train --out drones.json
     """
-    from chipper.import_visdrone import import_visdrone as read
+    from chipper.formats.visdrone import import_visdrone as read
 
     _run(context, partial(read, folder, out), out, **options)
 
@@ -148,7 +148,7 @@ def import_dota(context: click.Context, /, folder: Path, out: Path, **options: A
     \b
     Example: chipper import-dota DOTA/train --out aerial.json
     """
-    from chipper.import_dota import import_dota as read
+    from chipper.formats.dota import import_dota as read
 
     _run(context, partial(read, folder, out), out, **options)
 
@@ -162,8 +162,8 @@ def _run(
     classes: Path | None = None,
     **options: Any,
 ) -> None:
-    from chipper.import_files import ImportOptions, read_classes
-    from chipper.imported import write_coco
+    from chipper.formats.assembly import write_coco
+    from chipper.formats.files import ImportOptions, read_classes
 
     monitor = ConsoleMonitor()
     if out.exists() and not overwrite:

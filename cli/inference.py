@@ -22,10 +22,10 @@ from chipper.cli.options import (
     workers_options,
 )
 from chipper.errors import CheckpointError
-from chipper.options import PixelOptions
-from chipper.scales import parse_scales
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.images.options import PixelOptions
+from chipper.manifest.workdir import Workdir
+from chipper.mining.scales import parse_scales
+from chipper.parallel.workers import Workers
 
 
 @command()
@@ -73,14 +73,14 @@ def propose(
     Example: chipper propose --run rpn --out rpn.pkl
              chipper propose --method selective-search --out search.pkl
     """
-    from chipper.proposals import write_pickle, write_proposals
+    from chipper.proposals.files import write_pickle, write_proposals
 
     if method == "rpn":
-        from chipper.detection.predict import Pyramid
+        from chipper.detection.predict import InferenceScales
         from chipper.detection.predict import propose as propose_all
 
         run_dir = _run_dir(workdir, run_name)
-        pyramid = Pyramid.of(run_dir, scales, None)
+        pyramid = InferenceScales.of(run_dir, scales, None)
     dataset = workdir.dataset()
     images = workdir.all_images(dataset)
     folder = workdir.image_dir(dataset, image_dir)
@@ -91,8 +91,8 @@ def propose(
     if method == "rpn":
         found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor(), pixels)
     else:
-        from chipper.pool import exported_pixels
-        from chipper.selective_search import selective_search
+        from chipper.proposals.selective_search import selective_search
+        from chipper.shards.shard_set import exported_pixels
 
         number = len(dataset.positive_options.scales if scales is None else parse_scales(scales))
         pixels = pixels.over(exported_pixels(workdir.shards))
@@ -155,16 +155,16 @@ def predict(
     \b
     Example: chipper predict val.json --out detections.json
     """
-    from chipper.coco import read_images
-    from chipper.detection.predict import Pyramid
+    from chipper.coco.reading import read_images
+    from chipper.detection.predict import InferenceScales
     from chipper.detection.predict import predict as predict_all
-    from chipper.files import write_json
-    from chipper.images import find_image_dir
+    from chipper.images.finding import find_image_dir
+    from chipper.storage.files import write_json
 
     run_dir = _run_dir(workdir, run_name, detects=True)
     images = read_images(coco)
     folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
-    pyramid = Pyramid.of(run_dir, scales, valid_ranges)
+    pyramid = InferenceScales.of(run_dir, scales, valid_ranges)
     if single_scale:
         pyramid = pyramid.single()
     if dry_run:
@@ -224,8 +224,10 @@ def evaluate(
     Example: chipper evaluate val.json detections.json --run detector
              chipper evaluate coco.json --proposals rpn.pkl
     """
-    from chipper.evaluation import draw_curves, evaluate_proposals, require_run, save_evaluation
-    from chipper.evaluation import evaluate as evaluate_file
+    from chipper.evaluation.curves import draw_curves
+    from chipper.evaluation.saved import require_run, save_evaluation
+    from chipper.evaluation.scores import evaluate as evaluate_file
+    from chipper.evaluation.scores import evaluate_proposals
 
     run_dir = None if run_name is None else _run_dir(workdir, run_name)
     if run_dir is not None:
@@ -255,7 +257,7 @@ def evaluate(
 
 def _run_dir(workdir: Workdir, name: str | None, detects: bool = False) -> Path:
     """The run of that name, or the newest; of those that trained more than an RPN where it ``detects``."""
-    from chipper.detection.training import read_config
+    from chipper.runs import read_config
 
     if name is not None:
         return workdir.run_dir(name, "--run")

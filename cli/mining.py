@@ -18,9 +18,10 @@ from chipper.cli.options import (
     workdir_option,
     workers_options,
 )
-from chipper.options import EPOCHS, NegativeOptions, PositiveOptions
-from chipper.workdir import Dataset, Workdir
-from chipper.workers import Workers
+from chipper.manifest.dataset import Dataset
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import EPOCHS, NegativeOptions, PositiveOptions
+from chipper.parallel.workers import Workers
 
 
 @command("build-positives")
@@ -57,7 +58,7 @@ def build_positives(
     \b
     Example: chipper build-positives coco.json --scales 512,1.667,3
     """
-    from chipper.build import build_positives as build
+    from chipper.manifest.build_positives import build_positives as build
 
     chosen = PositiveOptions.parse(**options)
     dataset = build(coco, workdir, chosen, image_dir, overwrite, workers, ConsoleMonitor(), dry_run)
@@ -149,10 +150,10 @@ def mine_negatives(
     \b
     Example: chipper mine-negatives --proposals rpn.pkl
     """
-    from chipper.mine import mine_workdir
+    from chipper.manifest.mine_negatives import mine_negatives
 
     negative = NegativeOptions(min_proposals_finest=min_proposals[0], min_proposals=min_proposals[1], **options)
-    dataset = mine_workdir(workdir, proposals, negative, workers, ConsoleMonitor(), dry_run)
+    dataset = mine_negatives(workdir, proposals, negative, workers, ConsoleMonitor(), dry_run)
     assert dataset.negatives is not None
     counts = dataset.negatives.counts
     chips = counts["negative_chips"]

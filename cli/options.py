@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from chipper.cluster import Cluster
-from chipper.locations import is_local, location
-from chipper.options import CHIP_SIZE, PLACEMENTS, STRIDE, PixelOptions
-from chipper.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.images.options import PixelOptions
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import CHIP_SIZE, PLACEMENTS, STRIDE
+from chipper.mining.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
+from chipper.parallel.cluster import Cluster
+from chipper.parallel.workers import Workers
+from chipper.storage.locations import is_local, location
 
 
 class Place(click.Path):

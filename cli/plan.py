@@ -16,8 +16,8 @@ from chipper.cli.console import ConsoleMonitor, human_bytes, print_table
 from chipper.cli.mining import data_rows
 from chipper.cli.options import coco_argument, jobs_option, positive_options
 from chipper.cli.session import Session
-from chipper.options import NegativeOptions, PositiveOptions
-from chipper.workers import Workers
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.parallel.workers import Workers
 
 
 @command()
@@ -35,16 +35,16 @@ def plan(coco: Path, suggest: bool, jobs: int, **options: Any) -> None:
     \b
     Example: chipper plan coco.json --suggest
     """
-    from chipper.build import parts_of
-    from chipper.coco import read_coco
-    from chipper.plan import plan_chips
-    from chipper.suggest import suggest as suggested_options
+    from chipper.coco.reading import read_coco
+    from chipper.mining.parts import parts_of
+    from chipper.mining.plan import plan_chips
+    from chipper.mining.suggest import suggest as suggested_options
 
     asked = PositiveOptions.parse(**options)
     monitor = ConsoleMonitor()
     with monitor.stage(f"reading {coco}"):
         content = read_coco(coco)
-    parts = parts_of(content)
+    parts = parts_of(content.images, content.annotations)
 
     def report_of(chosen: PositiveOptions, what: str) -> dict[str, Any]:
         plans = []

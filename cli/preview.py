@@ -9,8 +9,8 @@ import click
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import Place, dry_run_option, image_dir_option, pixel_options, shards_option, workdir_option
-from chipper.options import PixelOptions
-from chipper.workdir import Workdir
+from chipper.images.options import PixelOptions
+from chipper.manifest.workdir import Workdir
 
 
 @command()
@@ -60,8 +60,8 @@ def preview(
     Example: chipper preview --count 12
              chipper preview --sheet --count 60
     """
-    from chipper.preview import PreviewOptions, planned
-    from chipper.preview import preview as draw
+    from chipper.pictures.preview import PreviewOptions, planned
+    from chipper.pictures.preview import preview as draw
 
     folder = out or workdir.path / "preview"
     options = PreviewOptions(image_ids, count, scale, sheet, proposals, pixels)

@@ -9,7 +9,7 @@ import click
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
 from chipper.cli.options import Place, dry_run_option, shards_option, workdir_option
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
 
 
 @command()

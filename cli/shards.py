@@ -18,9 +18,10 @@ from chipper.cli.options import (
     workdir_option,
     workers_options,
 )
-from chipper.options import ExportOptions, PixelOptions, RenderOptions
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.images.options import PixelOptions
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
+from chipper.shards.options import ExportOptions, RenderOptions
 
 
 @command("export-shards")
@@ -94,8 +95,8 @@ def export_shards(
     \b
     Example: chipper export-shards
     """
-    from chipper.epoch_shards import export_epochs
-    from chipper.export import export_shards as export
+    from chipper.shards.epochs import export_epochs
+    from chipper.shards.export import export_shards as export
 
     render = RenderOptions(quality, subsampling, exif, pixels)
     options = ExportOptions(
@@ -154,9 +155,9 @@ def export_shards(
 
 
 def _print_plan(workdir: Workdir, options: ExportOptions, image_dir: Path | None) -> None:
-    from chipper.export import plan_export
+    from chipper.shards.export import plan_shard_export
 
-    plan = plan_export(workdir, options, image_dir, ConsoleMonitor())
+    plan = plan_shard_export(workdir, options, image_dir, ConsoleMonitor())
     missing = plan.missing
     chips = {"to render": sum(shard.chips for shard in missing), "in all": sum(shard.chips for shard in plan.shards)}
     rows = [
@@ -180,7 +181,7 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
     Example: chipper verify --deep
     """
     from chipper.errors import ShardError
-    from chipper.verify import verify_shards
+    from chipper.shards.verify import verify_shards
 
     checked = verify_shards(workdir.shards, deep, Workers(jobs), ConsoleMonitor())
     for fault in checked.faults:

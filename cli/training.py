@@ -15,10 +15,10 @@ from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.interrupts import heard_between_steps
 from chipper.cli.options import LOCATION, device_option, dry_run_option, workdir_option
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
 
 if TYPE_CHECKING:
-    from chipper.detection.metrics import StepReport
+    from chipper.runs import StepReport
 
 _LOG_SECONDS = 5.0
 _OWN = object()  # --shards with nothing behind it; no folder equals it

@@ -157,11 +157,11 @@ def write_coco() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def build() -> Callable[..., Any]:
     """build(coco, folder, jobs=1, overwrite=False, image_dir=None, **options) runs build-positives; gives the workdir."""
-    from chipper.build import build_positives
-    from chipper.options import PositiveOptions
-    from chipper.progress import Monitor
-    from chipper.workdir import Workdir
-    from chipper.workers import Workers
+    from chipper.manifest.build_positives import build_positives
+    from chipper.manifest.workdir import Workdir
+    from chipper.mining.options import PositiveOptions
+    from chipper.parallel.progress import Monitor
+    from chipper.parallel.workers import Workers
 
     def run(
         coco: Path, folder: Path, jobs: int = 1, overwrite: bool = False, image_dir: Path | None = None, **options: Any
@@ -177,13 +177,13 @@ def build() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def mine() -> Callable[..., Any]:
     """mine(workdir, proposals, jobs=1, **options) runs mine-negatives; gives the dataset."""
-    from chipper.mine import mine_workdir
-    from chipper.options import NegativeOptions
-    from chipper.progress import Monitor
-    from chipper.workers import Workers
+    from chipper.manifest.mine_negatives import mine_negatives
+    from chipper.mining.options import NegativeOptions
+    from chipper.parallel.progress import Monitor
+    from chipper.parallel.workers import Workers
 
     def run(workdir: Any, proposals: Path, jobs: int = 1, **options: Any) -> Any:
-        return mine_workdir(workdir, proposals, NegativeOptions(**options), Workers(jobs), Monitor())
+        return mine_negatives(workdir, proposals, NegativeOptions(**options), Workers(jobs), Monitor())
 
     return run
 
@@ -191,10 +191,10 @@ def mine() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def export() -> Callable[..., Any]:
     """export(workdir, jobs=1, image_dir=None, render=None, **options) runs export-shards; gives what it did."""
-    from chipper.export import export_shards
-    from chipper.options import ExportOptions, RenderOptions
-    from chipper.progress import Monitor
-    from chipper.workers import Workers
+    from chipper.parallel.progress import Monitor
+    from chipper.parallel.workers import Workers
+    from chipper.shards.export import export_shards
+    from chipper.shards.options import ExportOptions, RenderOptions
 
     def run(workdir: Any, jobs: int = 1, image_dir: Path | None = None, render: Any = None, **options: Any) -> Any:
         chosen = ExportOptions(render=render or RenderOptions(), **{"chips_per_shard": 8, **options})

@@ -12,9 +12,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from chipper.columns import Annotations, Chips, Images
-from chipper.negatives import Proposals
-from chipper.options import PositiveOptions
+from chipper.columns import Annotations, Chips, Images, Proposals
+from chipper.mining.options import PositiveOptions
 
 _common = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("chipper", derandomize=True, max_examples=60, **_common)

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import datasets, proposal_sets
 
-from chipper.columns import Annotations, Chips, Images, Labels, Skipped, concatenate, offsets_of
-from chipper.labels import label_chips
-from chipper.negatives import Proposals
-from chipper.positives import mine_positives, rank_in_group
+from chipper.columns import Annotations, Chips, Images, Labels, Proposals, Skipped, concatenate, offsets_of
+from chipper.mining.labels import label_chips
+from chipper.mining.positives import mine_positives, rank_in_group
 from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, PROPOSALS, SKIPPED, TABLES, SchemaMismatch
 
 

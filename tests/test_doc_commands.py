@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chipper.coco import read_images
-from chipper.demo_data import DemoOptions, draw_demo
-from chipper.negatives import Proposals
-from chipper.proposals import write_pickle, write_proposals
+from chipper.coco.reading import read_images
+from chipper.columns import Proposals
+from chipper.demo.data import DemoOptions, draw_demo
+from chipper.proposals.files import write_pickle, write_proposals
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,8 +11,8 @@ import pytest
 from fuzz import TARGETS
 from fuzz.images import SIZE, two_bands
 
-from chipper.images import open_source
-from chipper.raster import RasterSource
+from chipper.images.decoded import open_source
+from chipper.images.windowed import WindowedImage
 
 DAMAGES = 60  # of each seed
 NOT_UTF_8 = (
@@ -73,4 +73,4 @@ def test_images_are_read_by_windows_too(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(two_bands())
     with open_source(path, SIZE) as source:
-        assert isinstance(source, RasterSource)
+        assert isinstance(source, WindowedImage)

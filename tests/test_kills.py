@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import chipper.stripes
+import chipper.shards.stripes
 from chipper.errors import ShardError
-from chipper.progress import Monitor
-from chipper.verify import verify_shards
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.verify import verify_shards
 
 Hashes = Callable[[Path], dict[str, str]]
 EASY = {"min_proposals_finest": 5, "min_proposals": 5}
@@ -74,7 +74,7 @@ def test_killed_at_ten_random_moments(workdir: Workdir, hashes: Hashes) -> None:
 KILLED_AT_EACH_STEP = '''
 import contextlib, io, os, shutil, signal, sys
 from pathlib import Path
-import chipper.files
+import chipper.storage.files
 from chipper.export import export_shards
 from chipper.options import ExportOptions
 from chipper.progress import Monitor
@@ -108,7 +108,7 @@ def patched(function):
 
 def patch():
     os.fsync, os.replace, os.unlink = map(patched, (os.fsync, os.replace, os.unlink))
-    chipper.files.open = lambda path, mode: File(path, mode) if mode == "wb" else open(path, mode)
+    chipper.storage.files.open = lambda path, mode: File(path, mode) if mode == "wb" else open(path, mode)
 
 def forked(work):
     """The exit status of ``work`` in a process of its own: 0 or 1 for what it returns, -9 where it was killed."""
@@ -245,7 +245,7 @@ def test_a_source_image_replaced_while_the_export_runs(
     victim = own_drawn.images / own_drawn.names[2]
     with Image.open(victim) as image:
         size, kind = image.size, image.format
-    opened, seen = chipper.stripes.open_source, []
+    opened, seen = chipper.shards.stripes.open_source, []
 
     def other(path: Path, width: int, height: int) -> None:
         Image.new("RGB", (width, height), (10, 200, 30)).save(path, kind)
@@ -262,7 +262,7 @@ def test_a_source_image_replaced_while_the_export_runs(
             other(victim.with_suffix(".new"), *size)
             os.replace(victim.with_suffix(".new"), victim)
         else:
-            before = chipper.images._draft
+            before = chipper.images.decoded._draft
 
             def written(image: Any, finest: float) -> int:
                 with open(victim, "r+b") as file:
@@ -271,11 +271,11 @@ def test_a_source_image_replaced_while_the_export_runs(
                 return before(image, finest)
 
             with monkeypatch.context() as patch:
-                patch.setattr(chipper.images, "_draft", written)
+                patch.setattr(chipper.images.decoded, "_draft", written)
                 return opened(path, *rest)
         return opened(path, *rest)
 
-    monkeypatch.setattr(chipper.stripes, "open_source", disturbed)
+    monkeypatch.setattr(chipper.shards.stripes, "open_source", disturbed)
     exported = export(workdir)
     assert seen
     faults = {fault.error for _, fault in exported.faults}

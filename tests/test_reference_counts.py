@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chipper.assignment import assign
-from chipper.coco import read_coco
+from chipper.coco.reading import read_coco
 from chipper.columns import offsets_of
-from chipper.cover import cover
-from chipper.options import PositiveOptions
-from chipper.positives import mine_positives
-from chipper.pyramid import Pyramid
+from chipper.mining.assignment import assign
+from chipper.mining.cover import cover
+from chipper.mining.options import PositiveOptions
+from chipper.mining.positives import mine_positives
+from chipper.mining.pyramid import Pyramid
 from chipper.seeds import hashed
 
 SEEDS = 20

@@ -66,7 +66,7 @@ def test_clean_environment_has_no_torch(clean: Path, tmp_path: Path) -> None:
 
 def test_preprocessing_runs_without_torch(clean: Path, tmp_path: Path) -> None:
     draw = (
-        "from pathlib import Path; from chipper.demo_data import DemoOptions, draw_demo; "
+        "from pathlib import Path; from chipper.demo.data import DemoOptions, draw_demo; "
         "draw_demo(Path('.'), DemoOptions(train_images=4, val_images=1))"
     )
     assert run(clean / "python", "-c", draw, cwd=tmp_path).returncode == 0

@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 from hypothesis import strategies as st
 from PIL import Image
 
-from chipper.import_files import ImportOptions
-from chipper.progress import Monitor
+from chipper.formats.files import ImportOptions
+from chipper.parallel.progress import Monitor
 
 WORDS = ["RBC", "WBC", "plate-let", "зебра", "斑马", "ski-pole"]
 

@@ -20,7 +20,7 @@ from torchvision.ops import Conv2dNormActivation, DeformConv2d, FeaturePyramidNe
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from chipper.errors import CheckpointError
-from chipper.locations import plain
+from chipper.storage.locations import regular_file
 
 log = logging.getLogger(__name__)
 TIMEOUT = 5.0  # seconds to find out whether torchvision's weights can be fetched
@@ -241,7 +241,7 @@ def published_state(name: str) -> dict[str, Any] | None:
 def file_state(path: Path) -> dict[str, Any]:
     """The state dict in a file; only tensors and plain containers are read."""
     try:
-        state = torch.load(plain(path), map_location="cpu", weights_only=True)
+        state = torch.load(regular_file(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no file {path}: give a torchvision state dict, 'auto' or 'none'") from None
     except Exception as error:  # torch.load raises many kinds for a file that is not its own

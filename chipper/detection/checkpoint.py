@@ -19,9 +19,9 @@ import torch
 from chipper.detection.model import Detector, build_model
 from chipper.detection.specs import MODELS
 from chipper.errors import CheckpointError, StorageError, TrainingError
-from chipper.files import atomic, remove
-from chipper.locations import plain
-from chipper.options import LARGEST_CHIP
+from chipper.mining.options import LARGEST_CHIP
+from chipper.storage.files import atomic, remove
+from chipper.storage.locations import regular_file
 
 FORMAT = 1
 KEEP = 2
@@ -151,7 +151,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, or the newest of a run's folder, to the CPU. Raises CheckpointError."""
     path = find_checkpoint(path)
     try:
-        content = torch.load(plain(path), map_location="cpu", weights_only=True)
+        content = torch.load(regular_file(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is damaged or not its own
         raise CheckpointError(
             f"{path} is damaged or not a checkpoint ({type(error).__name__}); {_cure(path)}"

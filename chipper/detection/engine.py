@@ -33,13 +33,14 @@ from chipper.detection.checkpoint import (
 )
 from chipper.detection.devices import mean_over_processes, pick_device
 from chipper.detection.flips import flip, flips_of
-from chipper.detection.metrics import MetricsWriter, StepReport
+from chipper.detection.metrics import MetricsWriter
 from chipper.detection.model import Detector
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError, OptionError, TrainingError
-from chipper.files import sweep
+from chipper.runs import StepReport
 from chipper.seeds import hashed
+from chipper.storage.files import sweep
 
 log = logging.getLogger(__name__)
 

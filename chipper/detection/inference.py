@@ -17,7 +17,7 @@ from chipper.detection.model import Detector
 from chipper.detection.picture import Picture, mirrored, opened
 from chipper.detection.specs import PROPOSALS
 from chipper.errors import OptionError
-from chipper.soft_nms import SNIPER_MERGE, SoftNmsOptions, soft_nms
+from chipper.kernels.soft_nms import SNIPER_MERGE, SoftNmsOptions, soft_nms
 
 ValidRange = tuple[float, float]  # sqrt(w * h) in source px, [low, high)
 

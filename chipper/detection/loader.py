@@ -5,61 +5,36 @@ b * B to (b + 1) * B, and process r of w the r-th of w equal shares of it. The l
 list, so every process sees the same number of full batches.
 
 A sample whose bytes are not those that were written is logged, and the next whole one of the list stands in for it, so that
-batches stay full and equal. One damaged sample in a long run is no reason to end it; more than `MOST_DAMAGED` in a process are.
+batches stay full and equal. One damaged sample in a long run is no reason to end it; more than `MOST_DAMAGED` in a process
+are.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch.utils.data import DataLoader, Dataset
 
+from chipper.checks import between
 from chipper.detection.batch import Batch
-from chipper.epoch_shards import epoch_folder
+from chipper.detection.chips import Chip, Decoder, collate, decode_chip
+from chipper.detection.damages import DamagedSamples
+from chipper.detection.streaming import EpochStream
 from chipper.errors import OptionError, ShardError, TrainingError
-from chipper.masks import mask_in_box
-from chipper.options import between
-from chipper.pool import RERUN, Pool
-from chipper.samples import SampleError, parse_record, read_jpeg
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
+from chipper.shards.epochs import epoch_folder
+from chipper.shards.pool import Pool
+from chipper.shards.samples import SampleError
+from chipper.shards.shard_set import RERUN
 
-if TYPE_CHECKING:
-    from chipper.detection.streaming import EpochStream
-
-log = logging.getLogger(__name__)
-
-MOST_DAMAGED = 10
 MOST_WORKERS = 1024
-
-
-@dataclass(frozen=True)
-class Chip:
-    """One decoded sample; boxes (g, 4) x1 y1 x2 y2 in chip px."""
-
-    image: npt.NDArray[np.uint8]  # (K, K, 3) RGB
-    boxes: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]  # (g,) 1..C
-    valid: npt.NDArray[np.bool_]
-    ignore: npt.NDArray[np.bool_]
-    content: tuple[float, float]
-    valid_range: tuple[float, float]
-    chip_id: int
-    masks: npt.NDArray[np.uint8] | None = None  # (g, m, m), see `Batch`
-
-
-MOST_PX = 1e6  # from a chip's corner; no box that was written is near it
-MASK_SIDE = 56  # m: twice what the mask head predicts
-Decoder = Callable[[bytes, bytes], "Chip"]
 
 
 class ChipDataset(Dataset["Chip | ShardError"]):
@@ -70,7 +45,7 @@ class ChipDataset(Dataset["Chip | ShardError"]):
 
     def __init__(self, pool: Pool, rows: npt.NDArray[np.int64], decode: Decoder) -> None:
         self._pool, self._rows, self._decode = pool, rows, decode
-        self._damages = Damages(rows.size)
+        self._damages = DamagedSamples(rows.size)
 
     def __len__(self) -> int:
         return self._rows.size
@@ -91,86 +66,6 @@ class ChipDataset(Dataset["Chip | ShardError"]):
             except SampleError:
                 self._damages.note(row, self._pool.damaged(row))
             position += 1
-
-
-class Damages:
-    """The damaged samples that one process has met, each logged once."""
-
-    def __init__(self, chips: int) -> None:
-        self._met: set[int] = set()
-        self._most = min(MOST_DAMAGED, chips - 1)
-
-    def note(self, number: int, error: ShardError) -> None:
-        """Log the sample of that number; ``error`` is raised when there are too many."""
-        if number not in self._met:
-            log.warning("%s; the next chip of the epoch stands in for it", error)
-            self._met.add(number)
-        if len(self._met) > self._most:
-            raise error
-
-
-def decode_chip(jpeg: bytes, record: bytes, label_of: dict[int, int], side: int, masks: bool = False) -> Chip:
-    """Decode one sample of a shard; ``label_of`` gives the label of each category id, ``side`` is the chip's in px.
-
-    Raises:
-        SampleError: it is no sample, or none of these categories.
-    """
-    sample = parse_record(record)
-    annotations, (low, high) = sample.annotations, sample.chip.valid_range
-    xywh = np.array([a.bbox for a in annotations], dtype=np.float64).reshape(-1, 4)
-    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    if not (np.abs(boxes) <= MOST_PX).all():
-        raise SampleError("a box lies far outside the chip")
-    boxes = boxes.astype(np.float32)
-    try:
-        labels = np.array([label_of[a.category_id] for a in annotations], dtype=np.int64)
-    except KeyError as error:
-        raise SampleError(f"there is no category {error}") from None
-    drawn = [_mask(a.segmentation, box, side) for a, box in zip(annotations, boxes, strict=True) if masks]
-    return Chip(
-        image=np.asarray(read_jpeg(jpeg, side)),
-        boxes=boxes,
-        labels=labels,
-        valid=np.array([a.valid for a in annotations], dtype=np.bool_),
-        ignore=np.array([a.ignore for a in annotations], dtype=np.bool_),
-        content=sample.chip.content,
-        valid_range=(low, math.inf if high is None else high),
-        chip_id=sample.chip.chip_id,
-        masks=np.array(drawn, np.uint8).reshape(-1, MASK_SIDE, MASK_SIDE) if masks else None,
-    )
-
-
-def _mask(segmentation: Any, box: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
-    try:
-        if isinstance(segmentation, dict) and max(segmentation["size"]) > side:
-            raise ValueError("it is larger than the chip")
-        return mask_in_box(segmentation, box, MASK_SIDE)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise SampleError(f"a mask is none: {error}") from None
-
-
-def collate(chips: list[Chip]) -> Batch:
-    """Chips as a batch; boxes are padded to the largest number in it."""
-    most = max(len(chip.boxes) for chip in chips)
-
-    def padded(name: str, dtype: torch.dtype, *tail: int) -> torch.Tensor:
-        out = torch.zeros((len(chips), most, *tail), dtype=dtype)
-        for k, chip in enumerate(chips):
-            values = torch.from_numpy(getattr(chip, name))
-            out[k, : len(values)] = values
-        return out
-
-    return Batch(
-        images=torch.from_numpy(np.stack([chip.image for chip in chips])).permute(0, 3, 1, 2),
-        boxes=padded("boxes", torch.float32, 4),
-        labels=padded("labels", torch.int64),
-        valid=padded("valid", torch.bool),
-        ignore=padded("ignore", torch.bool),
-        content=torch.tensor([chip.content for chip in chips], dtype=torch.float32),
-        valid_range=torch.tensor([chip.valid_range for chip in chips], dtype=torch.float32),
-        chip_ids=torch.tensor([chip.chip_id for chip in chips], dtype=torch.int64),
-        masks=None if chips[0].masks is None else padded("masks", torch.uint8, MASK_SIDE, MASK_SIDE),
-    )
 
 
 @dataclass(frozen=True)
@@ -226,8 +121,6 @@ class ChipLoader:
 
     def _stream(self, epoch: int, batches: list[list[int]]) -> EpochStream:
         """The epoch's own shards; ShardError where they are not whole or of another list."""
-        from chipper.detection.streaming import EpochStream
-
         folder = epoch_folder(self.pool.folder, epoch)
         cure = "run `chipper export-shards --layout epochs`"
         try:

@@ -5,29 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from chipper.runs import METRICS, StepReport, read_metrics
+
 log = logging.getLogger(__name__)
-FILE = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One training step, as the metrics hold it and progress bars show it."""
-
-    step: int  # steps done, from 1
-    total_steps: int
-    epoch: int  # from 0
-    lr: float
-    loss: float  # the sum of ``losses``
-    losses: dict[str, float]
-    counts: dict[str, int]  # positive_anchors, foreground_rois, rois; of this process
-    gradient_norm: float  # before clipping
-    chips_per_s: float  # of all processes
-    data_wait: float  # share of the step's time spent waiting for the loader, 0..1
 
 
 class MetricsWriter:
@@ -39,7 +24,7 @@ class MetricsWriter:
 
     def __init__(self, run_dir: Path, after_step: int = 0, tensorboard: bool = True) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
-        path = run_dir / FILE
+        path = run_dir / METRICS
         drop_later_steps(path, after_step)
         self._file = path.open("a", encoding="utf-8")
         self._board = _summary_writer(run_dir / "tensorboard", after_step) if tensorboard else None
@@ -67,17 +52,6 @@ class MetricsWriter:
             self._board.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line cut short by a crash is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
 def drop_later_steps(path: Path, after_step: int) -> None:
     """Rewrite a metrics file without the steps over ``after_step``; with 0, remove it."""
     if not path.exists():
@@ -98,6 +72,6 @@ def _summary_writer(folder: Path, after_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # a second to import, and an optional package
     except ImportError:
-        log.info("tensorboard is not installed: metrics go to %s alone", FILE)
+        log.info("tensorboard is not installed: metrics go to %s alone", METRICS)
         return None
     return SummaryWriter(str(folder), purge_step=after_step + 1)

@@ -29,7 +29,7 @@ FOCUS_STRIDE = 16  # of the map on which small objects are looked for; the neare
 MASKS_AN_IMAGE = 200  # of a canvas or tile at inference
 
 
-class Proposals(NamedTuple):
+class RpnOutput(NamedTuple):
     """The RPN's boxes of one image."""
 
     boxes: Tensor  # (n, 4) x1 y1 x2 y2 in px of the image given
@@ -155,7 +155,7 @@ class Detector(nn.Module):
 
     def proposals_of(
         self, objectness: Tensor, deltas: Tensor, anchors: Tensor, size: torch.Size, before: int, limit: int
-    ) -> list[Proposals]:
+    ) -> list[RpnOutput]:
         """The ``limit`` best after NMS among the ``before`` best of each image, clipped to ``size`` (height, width)."""
         scores, index = objectness.topk(min(before, objectness.shape[1]), dim=1)  # (B, before)
         out = []
@@ -165,10 +165,10 @@ class Detector(nn.Module):
             large = remove_small_boxes(boxes, 1.0)
             boxes, image_scores = boxes[large], image_scores[large]
             kept = nms(boxes, image_scores, PROPOSAL_NMS)[:limit]
-            out.append(Proposals(boxes[kept], image_scores[kept].sigmoid()))
+            out.append(RpnOutput(boxes[kept], image_scores[kept].sigmoid()))
         return out
 
-    def roi_losses(self, features: list[Tensor], found: list[Proposals], batch: Batch) -> dict[str, Tensor]:
+    def roi_losses(self, features: list[Tensor], found: list[RpnOutput], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy over every proposal that is not ignored, smooth L1 over the foreground; both per proposal."""
         teaches = (batch.labels > 0) & batch.valid & ~batch.ignore & (areas(batch.boxes) >= 1)
         rois = nn.utils.rnn.pad_sequence([proposals.boxes for proposals in found], batch_first=True)  # (B, P, 4)
@@ -229,7 +229,7 @@ class Detector(nn.Module):
         return out
 
     @torch.no_grad()
-    def propose(self, images: Tensor, limit: int = PROPOSALS) -> list[Proposals]:
+    def propose(self, images: Tensor, limit: int = PROPOSALS) -> list[RpnOutput]:
         """The RPN's best ``limit`` boxes of each image after NMS 0.7."""
         _, objectness, deltas, anchors = self.rpn_outputs(images)
         return self.proposals_of(

@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]  # x1 y1 x2 y2 in source px
 
 
 class Open(Protocol):
-    """An image that gives its parts; `chipper.raster.RasterSource` is one."""
+    """An image that gives its parts; `chipper.images.windowed.WindowedImage` is one."""
 
     width: int
     height: int

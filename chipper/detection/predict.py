@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from chipper.columns import Images
+from chipper.checks import between
+from chipper.coco.masks import paste_mask
+from chipper.columns import Images, Proposals
 from chipper.detection.checkpoint import load_detector
 from chipper.detection.devices import pick_device
 from chipper.detection.inference import (
@@ -22,14 +24,13 @@ from chipper.detection.inference import (
     propose_image,
 )
 from chipper.detection.picture import Picture
-from chipper.detection.training import read_config
 from chipper.errors import CheckpointError, DeviceError, ImageError, OptionError
-from chipper.images import Source, image_path, open_source
-from chipper.masks import paste_mask
-from chipper.negatives import Proposals
-from chipper.options import PixelOptions, between
-from chipper.progress import Monitor
-from chipper.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
+from chipper.images.decoded import DecodedImage, open_source
+from chipper.images.finding import image_path
+from chipper.images.options import PixelOptions
+from chipper.mining.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
+from chipper.parallel.progress import Monitor
+from chipper.runs import read_config
 
 T = TypeVar("T")
 
@@ -43,14 +44,14 @@ both neighbours."""
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class InferenceScales:
     """What inference looks at: whole images at each scale, and the sizes that each scale's detections may have."""
 
     scales: tuple[Scale, ...]
     valid_ranges: tuple[ValidRange, ...]
 
     @classmethod
-    def of(cls, run_dir: Path, scales: str | None, valid_ranges: str | None) -> Pyramid:
+    def of(cls, run_dir: Path, scales: str | None, valid_ranges: str | None) -> InferenceScales:
         """The given one, else the training run's scales with its ranges widened as the published code widens its own."""
         trained = read_config(run_dir).pyramid
         chosen = trained.scales if scales is None else parse_scales(scales)
@@ -63,13 +64,13 @@ class Pyramid:
         return cls.trained_on(chosen, trained.valid_ranges)
 
     @classmethod
-    def trained_on(cls, scales: tuple[Scale, ...], valid_ranges: tuple[ValidRange, ...]) -> Pyramid:
+    def trained_on(cls, scales: tuple[Scale, ...], valid_ranges: tuple[ValidRange, ...]) -> InferenceScales:
         """These scales, with the ranges of training widened as the published code widens its own."""
         return cls(scales, tuple(map(_widened, valid_ranges)))
 
-    def single(self) -> Pyramid:
+    def single(self) -> InferenceScales:
         """Its middle scale alone, for objects of every size: what a detector without a pyramid does."""
-        return Pyramid((self.scales[len(self.scales) // 2],), (ValidRange(),))
+        return InferenceScales((self.scales[len(self.scales) // 2],), (ValidRange(),))
 
 
 def _widened(trained: ValidRange) -> ValidRange:
@@ -84,7 +85,7 @@ def predict(
     run_dir: Path,
     images: Images,
     image_dir: Path,
-    pyramid: Pyramid,
+    pyramid: InferenceScales,
     device: str,
     score_floor: float,
     monitor: Monitor,
@@ -146,7 +147,7 @@ def propose(
     run_dir: Path,
     images: Images,
     image_dir: Path,
-    pyramid: Pyramid,
+    pyramid: InferenceScales,
     device: str,
     limit: int,
     monitor: Monitor,
@@ -179,7 +180,7 @@ def _looked_at(
     images: Images,
     image_dir: Path,
     pixels: PixelOptions,
-    pyramid: Pyramid,
+    pyramid: InferenceScales,
     look: Callable[[Picture, list[float]], T],
     monitor: Monitor,
 ) -> Iterator[tuple[int, tuple[int, int], list[float], T]]:
@@ -192,7 +193,7 @@ def _looked_at(
         factors = [float(scale.factors(*size)) for scale in pyramid.scales]
         try:
             with open_source(image_path(image_dir, name), size, pixels=pixels) as source:
-                picture = np.asarray(source.pixels) if isinstance(source, Source) else source
+                picture = np.asarray(source.pixels) if isinstance(source, DecodedImage) else source
                 found = _in_memory(look, picture, factors, f"{image_dir / name}")
         except ImageError as error:
             bad += 1

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from torch.utils.data import IterableDataset, get_worker_info
 
 from chipper.detection.batch import Batch
-from chipper.detection.loader import Chip, Damages, Decoder, collate
+from chipper.detection.chips import Chip, Decoder, collate
+from chipper.detection.damages import DamagedSamples
 from chipper.errors import ShardError
-from chipper.locations import fresh
-from chipper.pool import Pool
-from chipper.samples import SampleError
-from chipper.shards import tar_path
+from chipper.shards.pool import Pool
+from chipper.shards.samples import SampleError
+from chipper.shards.writing import tar_path
+from chipper.storage.locations import reconnect
 
 _RERUN = "run `chipper export-shards --layout epochs` again"
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
@@ -45,7 +46,7 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
     def __iter__(self) -> Iterator[Batch | ShardError]:
         worker = get_worker_info()
         own = self._batches if worker is None else self._batches[worker.id :: worker.num_workers]
-        reader, damages = _Reader(self), Damages(self.chip_id.size)
+        reader, damages = _Reader(self), DamagedSamples(self.chip_id.size)
         for batch in own:
             try:
                 yield collate([self._chip(reader, position, damages) for position in batch])
@@ -53,7 +54,7 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
                 yield error
                 return
 
-    def _chip(self, reader: _Reader, position: int, damages: Damages) -> Chip:
+    def _chip(self, reader: _Reader, position: int, damages: DamagedSamples) -> Chip:
         while True:
             try:
                 return self._decode(*reader(position % self.chip_id.size))
@@ -86,7 +87,7 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
         first, path = int(self._first[tar]), self.path(tar)
         own = self._crc[first : int(self._first[tar + 1]) if tar + 1 < self._first.size else None].tolist()
         try:
-            with fresh(path).open("rb") as file:
+            with reconnect(path).open("rb") as file:
                 found = group_by_keys(tar_file_expander([{"url": str(path), "stream": file}]))
                 for k, (crc, sample) in enumerate(zip(own, found, strict=False)):
                     jpeg, record = sample.get("jpg", b""), sample.get("json", b"")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from chipper.checks import at_least, between, sixty_four_bits
 from chipper.errors import OptionError
-from chipper.options import MOST_EPOCHS, at_least, between, sixty_four_bits
+from chipper.mining.options import MOST_EPOCHS
 
 MOST_CHIPS = 4096
 """Of a batch; their pixels alone would be 3 GB, of chips of 512 px."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from chipper import __version__
 from chipper.detection.checkpoint import checkpoints, require_fresh
 from chipper.detection.devices import pick_device, process_group
@@ -17,32 +15,15 @@ from chipper.detection.loader import ChipLoader, LoaderOptions, lost_processes_n
 from chipper.detection.model import Detector, build_model
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
-from chipper.files import read_struct, write_json
-from chipper.options import PositiveOptions
-from chipper.pool import exported_pixels
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
+from chipper.runs import CONFIG, RunConfig, read_config
+from chipper.shards.shard_set import exported_pixels
+from chipper.storage.files import write_json
 
 log = logging.getLogger(__name__)
-
-CONFIG = "run.json"
 ELSEWHERE = ("run_dir", "shards", "device", "workers", "resume")  # options that say where and how, not what
 _MATTER = ("seed", "precision", "ema")
 """Options that a run may go on without keeping, and is not then what it would have been; its rate is compared by `train`."""
-
-
-class RunConfig(msgspec.Struct):
-    """run.json: what a run was started with; inference takes its pyramid from here."""
-
-    chipper_version: str
-    dataset_id: str
-    positive_options: dict[str, Any]
-    training: dict[str, Any]  # the options of `chipper train`, but for those that another machine may answer otherwise
-    pixels: dict[str, str] = {}  # bands and stretch of the shards, which inference takes too
-
-    @property
-    def pyramid(self) -> PositiveOptions:
-        """Scales and valid ranges of the chips it was trained on."""
-        return PositiveOptions.from_text(self.positive_options)
 
 
 @dataclass(frozen=True)
@@ -180,18 +161,3 @@ def _typed(option: str, value: Any) -> str:
     if value is None or value is False:
         return f"no {word}"
     return word if value is True else f"{word} {value}"
-
-
-def read_config(run_dir: Path) -> RunConfig:
-    """Read run.json; CheckpointError where there is none."""
-    path = run_dir / CONFIG
-    try:
-        config = read_struct(path, RunConfig)
-        PositiveOptions.from_text(config.positive_options)
-        return config
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} does not exist: no training run lies there; train first, or give --run"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be used ({error}); train again under another --name") from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from chipper.columns import Ints
-from chipper.plan import SMALL
+from chipper.mining.plan import SMALL
 from chipper.quantities import human_bytes
 from chipper.report.charts import size_chart
-from chipper.report.gather import EXAMPLES, Report
+from chipper.report.collect import EXAMPLES, Report
+from chipper.report.formatting import CLASSES_SHOWN, chart, many, number, scale_cell, scale_names, share
 from chipper.report.html import Markup, code, joined, paragraph, table, tag
 from chipper.report.tally import CLASSES
-from chipper.report.words import CLASSES_SHOWN, chart, many, number, scale_cell, scale_names, share
 
 
 def source(report: Report) -> Markup:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chipper.columns import Floats, Ints
-from chipper.palette import IGNORED, INVALID, NEGATIVE, VALID, hex_colour, scale_colour
+from chipper.mining.scales import ValidRange
+from chipper.pictures.palette import IGNORED, INVALID, NEGATIVE, VALID, hex_colour, scale_colour
 from chipper.report.svg import BAR, GRID, INK, MUTED, Chart, draw_chart, few_ticks, whole_numbers
 from chipper.report.tally import SIZE_EDGES
-from chipper.scales import ValidRange
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chipper.evaluation import SavedEvaluation
-from chipper.report.gather import Report
+from chipper.evaluation.saved import SavedEvaluation
+from chipper.report.collect import Report
+from chipper.report.formatting import many, scale_names, share
 from chipper.report.html import Markup, tag
-from chipper.report.words import many, scale_names, share
 
 LARGE_ENOUGH = 0.9
 """Share of the boxes that chips should show with 32 px or more; `chipper plan --suggest` aims at it."""

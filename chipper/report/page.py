@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chipper.files import atomic
-from chipper.plan import WHOLE_IMAGE_PIXELS
-from chipper.progress import Monitor
+from chipper.manifest.workdir import Workdir
+from chipper.mining.plan import WHOLE_IMAGE_PIXELS
+from chipper.parallel.progress import Monitor
 from chipper.report import boxes, chips, results, training
+from chipper.report.collect import Report, collect
 from chipper.report.findings import findings
-from chipper.report.gather import Report, gather
+from chipper.report.formatting import many, number, share
 from chipper.report.html import Markup, joined, paragraph, tag
 from chipper.report.style import STYLE
 from chipper.report.svg import need_matplotlib
-from chipper.report.words import many, number, share
-from chipper.workdir import Workdir
+from chipper.storage.files import atomic
 
 SECTIONS = (
     ("source", "What was read", boxes.source),
@@ -41,7 +41,7 @@ def write_report(workdir: Workdir, out: Path, monitor: Monitor) -> Report:
         StorageError: the page cannot be written.
     """
     need_matplotlib()  # before the minutes that a large workdir takes to read
-    report = gather(workdir, monitor)
+    report = collect(workdir, monitor)
     with atomic(out) as file:
         file.write(page(report).encode())
     return report

@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 
 from chipper import __version__
-from chipper.drawing import draw_sample
-from chipper.palette import IGNORED, INVALID, VALID, hex_colour
+from chipper.pictures.drawing import draw_sample
+from chipper.pictures.palette import IGNORED, INVALID, VALID, hex_colour
 from chipper.quantities import human_bytes
 from chipper.report.charts import shard_chart
-from chipper.report.gather import Report
+from chipper.report.collect import Report
+from chipper.report.formatting import chart, many, number, scale_names, swatch, word
 from chipper.report.html import Markup, code, joined, jpeg, paragraph, table, tag
 from chipper.report.shards import SampleChip
-from chipper.report.words import chart, many, number, scale_names, swatch, word
 
 SHOWN = 224  # px, of a sample chip in the page
 _NEGATIVE_NAMES = {"per_image": "negatives-per-image"}

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from chipper.columns import Floats
-from chipper.evaluation import EVALUATION, SavedEvaluation
+from chipper.evaluation.saved import EVALUATION, SavedEvaluation
 
 CONFIG, METRICS = "run.json", "metrics.jsonl"
 POINTS = 300  # of a curve, at least, where there are so many steps

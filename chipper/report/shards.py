@@ -12,12 +12,14 @@ import numpy as np
 
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE, NEGATIVE, POSITIVE, Ints
 from chipper.errors import ShardError, WorkdirError
-from chipper.files import read_table
-from chipper.pool import Pool, read_shard_set
+from chipper.manifest.dataset import DATASET, Dataset
+from chipper.manifest.workdir import Workdir
 from chipper.schemas import IMAGE_ERRORS
 from chipper.seeds import hashed
-from chipper.shards import read_receipt
-from chipper.workdir import DATASET, Dataset, Workdir
+from chipper.shards.pool import Pool
+from chipper.shards.shard_set import read_shard_set
+from chipper.shards.writing import read_receipt
+from chipper.storage.files import read_table
 
 LOOKED_INTO = 16  # shards of each kind from which sample chips are taken
 _PICK = 77  # this choice is no other's

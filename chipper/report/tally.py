@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from chipper.assignment import Assignment, assign
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Images, Ints, Labels, offsets_of
-from chipper.options import PositiveOptions
-from chipper.overlap_kernels import held
-from chipper.plan import Plan, plan_of_chips
-from chipper.pyramid import Pyramid
+from chipper.kernels.overlap import held
+from chipper.mining.assignment import Assignment, assign
+from chipper.mining.options import PositiveOptions
+from chipper.mining.plan import Plan, plan_of_chips
+from chipper.mining.pyramid import Pyramid
 
 KINDS = (POSITIVE, NEGATIVE)
 SIZE_EDGES = 2.0 ** np.arange(-2, 24.25, 0.25)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipper.evaluation import METRICS, SavedEvaluation
+from chipper.evaluation.saved import SavedEvaluation
+from chipper.evaluation.scores import METRICS
 from chipper.report.charts import LINES, precision_chart, training_chart
-from chipper.report.gather import Report
+from chipper.report.collect import Report
+from chipper.report.formatting import CLASSES_SHOWN, chart, folded, many, swatch, word
 from chipper.report.html import Markup, code, joined, paragraph, table, tag
 from chipper.report.runs import Run
-from chipper.report.words import CLASSES_SHOWN, chart, folded, many, swatch, word
 
 CURVES_NAMED = 6  # classes whose precision is drawn
 _AREAS = {"s": "small", "m": "medium", "l": "large"}

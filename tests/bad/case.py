@@ -74,9 +74,9 @@ def _hung(*_: object) -> None:
 
 def _forget() -> None:
     """Caches live as long as a process, and every command has its own."""
-    from chipper.epoch_shards import _pool
-    from chipper.proposals import _load_again
-    from chipper.shard_plan import read_part
+    from chipper.proposals.files import _load_again
+    from chipper.shards.epochs import _pool
+    from chipper.shards.planning import read_part
 
     for function in (_pool, _load_again, read_part):
         function.cache_clear()

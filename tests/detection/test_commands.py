@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from chipper.coco import read_images
-from chipper.demo_data import DemoOptions, draw_demo
+from chipper.coco.reading import read_images
+from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.model import Detector
-from chipper.detection.predict import Pyramid, predict
+from chipper.detection.predict import InferenceScales, predict
 from chipper.errors import DeviceError
-from chipper.progress import Monitor
+from chipper.parallel.progress import Monitor
 
 CHIPPER = Path(sys.executable).with_name("chipper")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CHIPPER")}
@@ -126,7 +126,7 @@ def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Detector, "detect", too_large)
     run, images = folder / "chips" / "runs" / "detector", read_images(folder / "val" / "coco.json")
-    pyramid = Pyramid.of(run, None, None)
+    pyramid = InferenceScales.of(run, None, None)
     with pytest.raises(DeviceError, match="too little memory for it; give coarser --scales"):
         predict(run, images, folder / "val" / "images", pyramid, "cpu", 0.01, Monitor())
 

@@ -11,10 +11,10 @@ from torchvision.ops import batched_nms, box_iou
 from chipper.detection.checkpoint import checkpoints, load_checkpoint, load_detector
 from chipper.detection.engine import TrainOptions, train
 from chipper.detection.flips import flip, flips_of
-from chipper.detection.metrics import read_metrics
 from chipper.detection.model import build_model
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr
 from chipper.errors import CheckpointError, OptionError, TrainingError
+from chipper.runs import read_metrics
 
 OPTIONS = TrainOptions(
     class_ids=(3, 7), class_names=("square", "disc"), epochs=2, batch_size=2, device="cpu", tensorboard=False

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from chipper.detection.inference import detect_flipped_too, detect_image, merge_detections, propose_image, tiles
-from chipper.detection.model import Detections, Proposals, build_model
+from chipper.detection.model import Detections, RpnOutput, build_model
 from chipper.errors import OptionError
-from chipper.soft_nms import SoftNmsOptions
+from chipper.kernels.soft_nms import SoftNmsOptions
 
 EVERYTHING = (0.0, float("inf"))
 
@@ -47,7 +47,7 @@ class WholeImage:
         return [Detections(self.boxes(images), torch.tensor([0.9, 0.8]), torch.tensor([1, 2]))]
 
     def propose(self, images, limit):
-        return [Proposals(self.boxes(images)[:limit], torch.tensor([0.9, 0.8])[:limit])]
+        return [RpnOutput(self.boxes(images)[:limit], torch.tensor([0.9, 0.8])[:limit])]
 
 
 def test_boxes_come_back_in_source_px_from_every_scale(image):
@@ -159,7 +159,7 @@ class Blobs:
 
     def propose(self, images, limit):
         (found,) = self.detect(images, 0, 0)
-        return [Proposals(found.boxes[:limit], found.scores[:limit])]
+        return [RpnOutput(found.boxes[:limit], found.scores[:limit])]
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0, 0.5])

@@ -17,26 +17,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipper.build import build_positives
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE
-from chipper.demo_data import DemoOptions, draw_demo
+from chipper.demo.data import DemoOptions, draw_demo
+from chipper.detection.damages import MOST_DAMAGED
 from chipper.detection.loader import (
-    MOST_DAMAGED,
     Batches,
     ChipLoader,
     LoaderOptions,
     lost_processes_named,
     rank_batches,
 )
-from chipper.epoch_shards import epoch_folder, export_epochs
 from chipper.errors import ShardError, TrainingError
-from chipper.export import export_shards
-from chipper.mine import mine_workdir
-from chipper.options import ExportOptions, NegativeOptions, PositiveOptions
-from chipper.pool import Pool
-from chipper.progress import Monitor
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.build_positives import build_positives
+from chipper.manifest.mine_negatives import mine_negatives
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.epochs import epoch_folder, export_epochs
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
+from chipper.shards.pool import Pool
 
 ONE = Workers(1)
 
@@ -259,7 +260,7 @@ def test_epochs_without_their_negatives_in_shards_are_refused(workdir: Workdir, 
         for i in workdir.all_images(dataset).image_id
     }
     (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(everywhere, protocol=2))
-    mine_workdir(workdir, tmp_path / "rpn.pkl", NegativeOptions(), ONE, Monitor())
+    mine_negatives(workdir, tmp_path / "rpn.pkl", NegativeOptions(), ONE, Monitor())
     with pytest.raises(ShardError, match="export-shards"):
         ChipLoader(workdir, workdir.shards, LoaderOptions())
     export_shards(workdir, ExportOptions(chips_per_shard=20), None, ONE, Monitor())

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import chipper.raster
+import chipper.images.windowed
 from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
 from chipper.detection.model import build_model
 from chipper.detection.picture import InMemory, mirrored, opened
-from chipper.options import PixelOptions
-from chipper.raster import RasterSource
+from chipper.images.options import PixelOptions
+from chipper.images.windowed import WindowedImage
 
 EVERYTHING = (0.0, float("inf"))
 
@@ -23,7 +23,7 @@ EVERYTHING = (0.0, float("inf"))
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """620 x 410 px of three bands of 8 bits, in tiles."""
     rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
-    monkeypatch.setattr(chipper.raster, "KEPT", 0)
+    monkeypatch.setattr(chipper.images.windowed, "KEPT", 0)
     values = np.random.default_rng(0).integers(0, 255, (3, 410, 620)).astype(np.uint8)
     profile: dict[str, Any] = {"tiled": True, "blockxsize": 128, "blockysize": 128, "dtype": "uint8", "count": 3}
     with warnings.catch_warnings():
@@ -47,7 +47,7 @@ BOXES = [(0, 0, 620, 410), (100, 50, 300, 200), (419.5, 209.25, 620, 410)]
 def test_boxes_and_mirrored_boxes_are_those_in_memory(file: Path, box: Any, size: tuple[int, int]) -> None:
     pixels = np.load(file.with_suffix(".npy"))
     fine = min(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1])) > 0.5
-    with RasterSource(file, (620, 410), PixelOptions(None, "none")) as source:
+    with WindowedImage(file, (620, 410), PixelOptions(None, "none")) as source:
         for there, here in ((source, pixels), (mirrored(source), mirrored(pixels))):
             found, expected = (np.asarray(opened(each).cut(box, size)).astype(int) for each in (there, here))
             assert found.shape == (size[1], size[0], 3)
@@ -62,7 +62,7 @@ def test_an_image_in_memory_is_given_as_it_is() -> None:
 
 def test_a_detector_finds_the_same(file: Path, tiny: Any) -> None:
     pixels = np.load(file.with_suffix(".npy"))
-    with RasterSource(file, (620, 410), PixelOptions(None, "none")) as source:
+    with WindowedImage(file, (620, 410), PixelOptions(None, "none")) as source:
         for look in (detect_image, detect_flipped_too):
             there, here = (look(tiny, each, [1.0], [EVERYTHING]) for each in (source, pixels))
             np.testing.assert_array_equal(there.boxes, here.boxes)

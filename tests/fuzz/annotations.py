@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from chipper.coco import read_coco
-from chipper.coco_check import usable_name
+from chipper.coco.checking import usable_name
+from chipper.coco.masks import clip_keypoints, clip_segmentation
+from chipper.coco.reading import read_coco
 from chipper.errors import AnnotationError
-from chipper.masks import clip_keypoints, clip_segmentation
-from chipper.samples import decoded
+from chipper.shards.samples import decoded
 
 IMAGE = {"id": 1, "file_name": "a/b.jpg", "width": 64, "height": 48}
 BOX = {"id": 7, "image_id": 1, "category_id": 3, "bbox": [4, 5, 20, 30], "area": 600, "iscrowd": 0}

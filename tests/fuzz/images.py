@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from chipper.errors import ImageError
-from chipper.images import Source, open_source
-from chipper.options import RenderOptions
-from chipper.render import encode_jpeg, render_chip
+from chipper.images.decoded import DecodedImage, open_source
+from chipper.shards.options import RenderOptions
+from chipper.shards.render import encode_jpeg, render_chip
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="chipper-fuzz-")
 SIZE = (24, 17)
@@ -81,7 +81,7 @@ def target(data: bytes) -> None:
         except ImageError as error:
             assert "\n" not in str(error)
             continue
-        if isinstance(source, Source):
+        if isinstance(source, DecodedImage):
             r = source.reduction
             assert source.pixels.mode == "RGB"
             assert source.pixels.size == (-(-SIZE[0] // r), -(-SIZE[1] // r))

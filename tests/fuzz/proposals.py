@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from chipper.columns import Images
+from chipper.columns import Images, Proposals
 from chipper.errors import ProposalError
-from chipper.negatives import Proposals, best_proposals
-from chipper.options import NegativeOptions
-from chipper.proposals import open_proposals, write_proposals
+from chipper.mining.negatives import best_proposals
+from chipper.mining.options import NegativeOptions
+from chipper.proposals.files import open_proposals, write_proposals
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="chipper-fuzz-")
 _ENDINGS = (".pkl", ".json", ".parquet")

@@ -14,19 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from chipper.coco import Category
-from chipper.detection.loader import collate, decode_chip
+from chipper.coco.records import Category
+from chipper.detection.chips import collate, decode_chip
 from chipper.errors import ShardError
-from chipper.export import ShardSet
-from chipper.files import read_struct, write_json, write_table
-from chipper.pool import Pool
-from chipper.progress import Monitor
-from chipper.samples import SampleError, read_record
+from chipper.manifest.dataset import DATASET
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
 from chipper.schemas import FORMAT_VERSION
-from chipper.shards import Receipt, Sample, index_path, open_shard, receipt_path, tar_path
-from chipper.verify import verify_shards
-from chipper.workdir import DATASET
-from chipper.workers import Workers
+from chipper.shards.pool import Pool
+from chipper.shards.samples import SampleError, read_record
+from chipper.shards.shard_set import ShardSet
+from chipper.shards.verify import verify_shards
+from chipper.shards.writing import Receipt, Sample, index_path, open_shard, receipt_path, tar_path
+from chipper.storage.files import read_struct, write_json, write_table
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="chipper-fuzz-")
 NAME, SIZE = "positives-00000-of-00001", 16

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from chipper.demo_data import DemoOptions, draw_split
-from chipper.progress import Monitor
+from chipper.demo.data import DemoOptions, draw_split
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
 from chipper.report.page import SECTIONS, write_report
-from chipper.workdir import Workdir
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib")
 sync_api = pytest.importorskip(

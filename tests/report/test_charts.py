@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chipper.palette import INVALID, NEGATIVE, hex_colour, scale_colour
+from chipper.mining.scales import parse_scales, parse_valid_ranges
+from chipper.pictures.palette import INVALID, NEGATIVE, hex_colour, scale_colour
 from chipper.report.charts import (
     count_chart,
     label_chart,
@@ -21,7 +22,6 @@ from chipper.report.charts import (
 )
 from chipper.report.svg import NARROW, WIDE, Chart
 from chipper.report.tally import SIZE_EDGES
-from chipper.scales import parse_scales, parse_valid_ranges
 
 pytest.importorskip("matplotlib", reason="charts need matplotlib")
 

@@ -20,12 +20,12 @@ from PIL import Image
 
 from chipper.cli.main import main
 from chipper.errors import DependencyError, StorageError, WorkdirError
-from chipper.progress import Monitor
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
+from chipper.report.collect import collect
 from chipper.report.findings import findings
-from chipper.report.gather import gather
 from chipper.report.page import SECTIONS, write_report
-from chipper.shards import receipt_path, tar_path
-from chipper.workdir import Workdir
+from chipper.shards.writing import receipt_path, tar_path
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib")
 
@@ -136,7 +136,7 @@ def test_parts_make_no_difference(
 ) -> None:
     pages = []
     for number, size in enumerate((3, 100)):
-        monkeypatch.setattr("chipper.build.PART_IMAGES", size)
+        monkeypatch.setattr("chipper.manifest.build_positives.PART_IMAGES", size)
         folder = tmp_path / f"{number}" / "chips"
         workdir = build(drawn.coco, folder)
         mine(workdir, drawn.proposals, min_proposals_finest=5, min_proposals=5)
@@ -146,7 +146,7 @@ def test_parts_make_no_difference(
 
 
 def test_one_part_is_read_at_a_time(drawn: Any, tmp_path: Path, build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chipper.build.PART_IMAGES", 2)
+    monkeypatch.setattr("chipper.manifest.build_positives.PART_IMAGES", 2)
     workdir = build(drawn.coco, tmp_path / "chips")
     order: list[str] = []
     for name in ("images", "labels"):
@@ -157,7 +157,7 @@ def test_one_part_is_read_at_a_time(drawn: Any, tmp_path: Path, build: Any, monk
             return read(self, dataset, part, *rest)
 
         monkeypatch.setattr(Workdir, name, spy)
-    gather(workdir, Monitor())
+    collect(workdir, Monitor())
     assert order == [f"{name} {part}" for part in range(4) for name in ("images", "labels")]
 
 
@@ -219,7 +219,7 @@ def test_hundreds_of_categories_are_cut(nasty: Workdir, tmp_path: Path) -> None:
 
 
 def test_what_is_worth_a_look(nasty: Workdir) -> None:
-    report = gather(nasty, Monitor())
+    report = collect(nasty, Monitor())
     found = " ".join(findings(report))
     assert "2 records of the annotation file could not be used" in found
     assert "could not be rendered" in found
@@ -232,7 +232,7 @@ def test_runs_that_are_worth_a_look(drawn: Any, tmp_path: Path, build: Any, writ
     workdir = build(drawn.coco, tmp_path / "chips")
 
     def said() -> str:
-        return " ".join(findings(gather(workdir, Monitor())))
+        return " ".join(findings(collect(workdir, Monitor())))
 
     assert said() == ""
     folder = write_run(workdir, "detector")
@@ -311,7 +311,7 @@ def own(whole: Workdir, tmp_path: Path) -> Workdir:
 
 
 def test_missing_and_damaged_shards(own: Workdir, tmp_path: Path) -> None:
-    names = gather(own, Monitor()).shards
+    names = collect(own, Monitor()).shards
     assert names is not None
     first = sorted(path.name for path in own.shards.glob("positives-*.tar"))[0].removesuffix(".tar")
     receipt_path(own.shards, first).unlink()

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chipper.manifest.workdir import Workdir
 from chipper.report.runs import POINTS, read_runs, thinned
-from chipper.workdir import Workdir
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, POINTS, 2 * POINTS - 1, 2 * POINTS, 2 * POINTS + 1, 5000, 12345])

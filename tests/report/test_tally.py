@@ -10,12 +10,12 @@ from hypothesis import assume, given
 from strategies import datasets
 
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Images, Labels
-from chipper.labels import label_chips
-from chipper.options import PositiveOptions
-from chipper.positives import mine_positives
+from chipper.manifest.workdir import Workdir
+from chipper.mining.labels import label_chips
+from chipper.mining.options import PositiveOptions
+from chipper.mining.positives import mine_positives
+from chipper.report.formatting import median_of, share
 from chipper.report.tally import CLASSES, SIZE_EDGES, Tally, tally_part
-from chipper.report.words import median_of, share
-from chipper.workdir import Workdir
 
 CATEGORIES = np.array([4, 0, 2, 1, 3, 17])
 

@@ -1,0 +1,1 @@
+"""A COCO file becomes columns."""

@@ -1,0 +1,240 @@
+"""Which COCO records can be used: decoded records in, columns and a list of skips out."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipper.coco.records import AnnotationRecord, ImageRecord
+from chipper.columns import Annotations, Bools, Floats, Images, Ints, Objects, Skipped
+
+LARGEST_SIDE = 2**24
+"""Source px; beyond it, float32 boxes would be off by more than a px."""
+
+_BLOCK = 4096
+Skip = tuple[Any, Any, Any, str, str]  # record, image id, annotation id, reason, detail
+
+
+def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) -> Images:
+    """The usable ones of ``records`` (place in the file, record), in their order; the others are added to ``skips``."""
+    ids, has_id = _ids([record.id for _, record in records])
+    names = [record.file_name or "" for _, record in records]
+    width, height = _sizes([record.width for _, record in records]), _sizes([record.height for _, record in records])
+    reason_of = _first_reason(
+        ids,
+        {
+            "no usable id": ~has_id,
+            "bad file name": ~np.array(
+                [bool(_PLAIN_NAME(name)) or usable_name(name) for name in names], dtype=np.bool_
+            ),
+            "no usable size": (width == 0) | (height == 0),
+        },
+    )
+    for k in np.flatnonzero(reason_of != ""):
+        position, record = records[k]
+        detail = {
+            "no usable id": f"image number {position}: id {record.id}",
+            "bad file name": f"{record.file_name!r} is no file name, absolute or leaves the image directory",
+            "no usable size": f"width {record.width}, height {record.height}",
+            "duplicate id": f"image number {position}: id {ids[k]} is there already",
+        }[reason_of[k]]
+        skips.append(("image", whole_number(record.id), None, reason_of[k], detail))
+
+    good = np.flatnonzero(reason_of == "")
+    places = np.array([place for place, _ in records], dtype=np.int64)
+    file_name = np.empty(good.size, dtype=object)
+    file_name[:] = [names[k] for k in good]
+    return Images(ids[good], places[good], file_name, width[good], height[good])
+
+
+def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:
+    """For each record the first of ``reasons`` that holds, or "duplicate id" where a usable one has that id, or ""."""
+    reason_of = np.zeros(ids.size, dtype=object)
+    reason_of[:] = ""
+    bad = np.zeros(ids.size, np.bool_)
+    for reason, holds in reasons.items():
+        reason_of[holds & ~bad] = reason
+        bad |= holds
+    usable = np.flatnonzero(~bad)  # only records that are used can be there twice
+    repeated = np.ones(usable.size, np.bool_)
+    repeated[np.unique(ids[usable], return_index=True)[1]] = False
+    reason_of[usable[repeated]] = "duplicate id"
+    return reason_of
+
+
+def whole_number(value: float | None) -> int | None:
+    """``value`` as an int where it is one (2.0 is), else None."""
+    if value is None or value != value or value in (float("inf"), float("-inf")):
+        return None
+    number = int(value)
+    return number if number == value and -(2**63) <= number < 2**63 else None
+
+
+_NO_LETTERS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of surrogates, ends of lines
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # make a line read other than it is
+_PLAIN_NAME = re.compile(r"\w[\w. -]*").fullmatch  # one part, no dots ahead: what most names are
+
+
+def usable_name(file_name: str) -> bool:
+    """Whether ``file_name`` can be a file below the image directory and fits on a line of a log."""
+    if any(letter in _TURNING or unicodedata.category(letter) in _NO_LETTERS for letter in file_name):
+        return False
+    parts = file_name.replace("\\", "/").split("/")
+    leaves = ".." in parts or not parts[0] or parts[0].endswith(":")
+    return not leaves and not all(part in ("", ".") for part in file_name.split("/"))
+
+
+def checked_annotations(
+    records: list[AnnotationRecord], images: Images, known_images: list[Any], categories: list[int], skips: list[Skip]
+) -> tuple[Annotations, Floats]:
+    """The usable ones of ``records``, image by image in the order of ``images``; the others are added to ``skips``.
+
+    ``known_images`` are the ids of all images of the file, those left out included. Annotations without an id get the
+    numbers after the largest one. The second array, (n, 4) x y w h in source px, is their boxes before they are clipped.
+    """
+    n = len(records)
+    # some records after the others, so that their scattered fields are still in the processor's cache from list to list
+    blocks = [_fields(records[k : k + _BLOCK]) for k in range(0, max(n, 1), _BLOCK)]
+    annotation_id, has_id, image_id, has_image, category_id, has_category, corner, has_box, area, iscrowd = (
+        np.concatenate(column) for column in zip(*blocks, strict=True)
+    )
+    missing = np.flatnonzero(~has_id)
+    annotation_id[missing] = _unused(annotation_id[has_id], missing.size)
+
+    order = np.argsort(images.image_id, kind="stable")
+    place = np.searchsorted(images.image_id, image_id, sorter=order).clip(max=len(images) - 1)
+    row = order[place] if len(images) else np.zeros(n, np.int64)
+    found = has_image & (images.image_id[row] == image_id) if len(images) else np.zeros(n, np.bool_)
+    limits = np.stack([images.width[row], images.height[row]] * 2, axis=1) if len(images) else np.zeros((n, 4))
+
+    box = corner.copy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        box[:, 2:] += corner[:, :2]
+        clipped = np.clip(box, 0, limits).astype(np.float32).astype(np.float64)
+        without_area = ~((corner[:, 2] > 0) & (corner[:, 3] > 0))
+        outside = ~((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
+    lost = ~found
+    if lost.any():
+        lost &= np.isin(image_id, _ids(known_images)[0])
+    reason_of = _first_reason(
+        annotation_id,
+        {
+            "no usable id": ~has_id & np.array([r.id is not None for r in records], dtype=np.bool_)
+            if missing.size
+            else ~has_id,
+            "no usable image id": ~has_image,
+            "image skipped": lost,
+            "unknown image": ~found,
+            "unknown category": ~has_category | ~np.isin(category_id, categories),
+            "no box": ~has_box,
+            "box not finite": ~np.isfinite(box).all(axis=1),
+            "box without area": without_area,
+            "box outside the image": outside,
+        },
+    )
+    for k in np.flatnonzero(reason_of != ""):
+        record = records[k]
+        detail = f"category {record.category_id}, bbox {list(record.bbox) if record.bbox else None}"
+        skips.append(("annotation", whole_number(record.image_id), whole_number(record.id), reason_of[k], detail))
+
+    good = np.flatnonzero(reason_of == "")
+    good = good[np.argsort(row[good], kind="stable")]
+    area = area[good]
+    of_box = (clipped[good, 2] - clipped[good, 0]) * (clipped[good, 3] - clipped[good, 1])
+    annotations = Annotations(
+        annotation_id=annotation_id[good],
+        image_id=image_id[good],
+        category_id=category_id[good],
+        box=clipped[good],
+        area=np.where(np.isfinite(area) & (area >= 0), area, of_box),
+        iscrowd=iscrowd[good],
+        segmentation=_texts(records, good, "segmentation"),
+        keypoints=_texts(records, good, "keypoints"),
+    )
+    return annotations, corner[good]
+
+
+def _fields(records: list[AnnotationRecord]) -> tuple[npt.NDArray[Any], ...]:
+    """Ids (each with which are usable), boxes (with which are there), areas and crowd flags of some records."""
+    return (
+        *_ids([r.id for r in records]),
+        *_ids([r.image_id for r in records]),
+        *_ids([r.category_id for r in records]),
+        *_boxes([r.bbox for r in records]),
+        _numbers([r.area for r in records]),
+        np.array([bool(r.iscrowd) for r in records], dtype=np.bool_),
+    )
+
+
+def _unused(taken: Ints, count: int) -> Ints:
+    """Ids for annotations without one: the numbers after the largest, or the smallest free ones where none come after."""
+    largest = int(taken.max(initial=0))
+    if largest + count < 2**63:
+        return np.arange(largest + 1, largest + 1 + count)
+    return np.setdiff1d(np.arange(taken.size + count), taken)[:count]
+
+
+def _ids(values: list[Any]) -> tuple[Ints, Bools]:
+    """Ids as int64 and which of them are usable; 0 stands for the others."""
+    array = np.array(values) if values else np.zeros(0, np.int64)
+    if array.dtype == np.int64:
+        return array, np.ones(len(values), np.bool_)
+    numbers = [whole_number(v) for v in values]
+    usable = np.array([number is not None for number in numbers], dtype=np.bool_)
+    return np.array([number or 0 for number in numbers], dtype=np.int64), usable
+
+
+def _sizes(values: list[float | None]) -> Ints:
+    """Image sides in px; 0 stands for those that are not usable."""
+    sides = _numbers(values)
+    usable = (sides > 0) & (sides <= LARGEST_SIDE) & (np.floor(sides) == sides)  # no comparison holds for NaN
+    return np.where(usable, sides, 0).astype(np.int64)
+
+
+def _boxes(values: list[tuple[float, ...] | None]) -> tuple[npt.NDArray[np.float64], Bools]:
+    """(n, 4) boxes and which of them are there; NaN stands for the others."""
+    there = np.ones(len(values), np.bool_)
+    if None in values:
+        there = np.array([value is not None for value in values], dtype=np.bool_)
+        values = [(np.nan,) * 4 if value is None else value for value in values]
+    flat = np.fromiter(chain.from_iterable(values), np.float64, count=4 * len(values))  # type: ignore[arg-type]
+    return flat.reshape(-1, 4), there
+
+
+def _numbers(values: list[float | None]) -> npt.NDArray[np.float64]:
+    """Numbers; NaN stands for those that are not there."""
+    return np.array(values, dtype=np.float64)
+
+
+def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> Objects:
+    """JSON text of a field that is kept as it is, or None."""
+    out = np.empty(rows.size, dtype=object)
+    if not records or not hasattr(records[0], field):
+        return out
+    raw = list(map(attrgetter(field), records))
+    if any(raw):
+        for k, row in enumerate(rows):
+            text = bytes(raw[row])
+            out[k] = text if text not in (b"", b"null") else None
+    return out
+
+
+def skipped_columns(skips: list[Skip]) -> Skipped:
+    """The skips as columns, in the order they were found."""
+    columns = []
+    for k in range(5):
+        column = np.empty(len(skips), dtype=object)
+        column[:] = [skip[k] if k not in (1, 2) else whole_number_or_none(skip[k]) for skip in skips]
+        columns.append(column)
+    return Skipped(*columns)
+
+
+def whole_number_or_none(value: Any) -> int | None:
+    """`whole_number` of anything."""
+    return whole_number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,0 +1,108 @@
+"""From the bytes of a COCO file to typed records; a malformed record is decoded alone, so that the others can be used."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chipper.coco.records import AnnotationRecord, Category, ImageRecord, MalformedRecord
+from chipper.errors import AnnotationError
+
+CURE = "give a COCO instances file"
+LISTS = ("images", "annotations", "categories")
+_KEPT_AS_TEXT = ("segmentation", "keypoints")
+_NOT_COCO = f"is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
+
+
+class _Raw(msgspec.Struct):
+    images: list[msgspec.Raw] | None = None
+    annotations: list[msgspec.Raw] | None = None
+    categories: list[msgspec.Raw] | None = None
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Millions of records are made and none is part of a cycle: looking for cycles among them takes time for nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def decode_lists(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str, Any]:
+    """The three lists of the file; entries that do not fit their record type come as `MalformedRecord`."""
+    strict = msgspec.defstruct(
+        "File",
+        [
+            ("images", list[ImageRecord] | None, None),
+            ("annotations", list[record] | None, None),  # type: ignore[valid-type]
+            ("categories", list[Category] | None, None),
+        ],
+    )
+    try:
+        return msgspec.structs.asdict(msgspec.json.decode(data, type=strict))
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
+    except (msgspec.DecodeError, RecursionError):  # ValidationError among them
+        pass
+    try:
+        lists = msgspec.structs.asdict(msgspec.json.decode(data, type=_Raw))
+    except msgspec.ValidationError:
+        raise AnnotationError(f"{path} {_NOT_COCO}") from None
+    except (msgspec.DecodeError, RecursionError):
+        lists = _plain_json(path, data)  # Python writes NaN and Infinity, which are not JSON
+    types: dict[str, type[msgspec.Struct]] = {"images": ImageRecord, "annotations": record, "categories": Category}
+    return {
+        part: None if entries is None else [_convert(entry, types[part]) for entry in entries]
+        for part, entries in lists.items()
+    }
+
+
+def _plain_json(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except RecursionError:
+        raise AnnotationError(f"{path} is nested too deeply to be COCO; {CURE}") from None
+    except ValueError as error:
+        raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
+    lists = {part: content.get(part) for part in LISTS} if isinstance(content, dict) else {}
+    if not lists or not all(entries is None or isinstance(entries, list) for entries in lists.values()):
+        raise AnnotationError(f"{path} {_NOT_COCO}")
+    return lists
+
+
+def _convert(entry: Any, type_: type[msgspec.Struct]) -> msgspec.Struct:
+    """One entry as ``type_``, numbers in quotes allowed, or as `MalformedRecord`."""
+    try:
+        if isinstance(entry, msgspec.Raw):
+            return msgspec.json.decode(entry, type=type_, strict=False)
+        if not isinstance(entry, dict):
+            return msgspec.convert(entry, type=type_)
+        texts = {part: entry[part] for part in _KEPT_AS_TEXT if entry.get(part) is not None and hasattr(type_, part)}
+        converted = msgspec.convert(
+            {k: v for k, v in entry.items() if k not in _KEPT_AS_TEXT}, type=type_, strict=False
+        )
+        for part, value in texts.items():
+            setattr(converted, part, msgspec.Raw(json.dumps(value, allow_nan=False).encode()))
+        return converted
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
+        fields = _fields(entry)
+        return MalformedRecord(str(error).split(" - at ")[0], fields.get("id"), fields.get("image_id"))
+
+
+def _fields(entry: Any) -> dict[str, Any]:
+    """What can be read of a malformed record."""
+    try:
+        plain = json.loads(bytes(entry)) if isinstance(entry, msgspec.Raw) else entry
+    except (ValueError, RecursionError):
+        return {}
+    return plain if isinstance(plain, dict) else {}

@@ -1,0 +1,183 @@
+"""Reading COCO annotation files.
+
+The file is decoded into typed records that hold only what is needed. A file with a malformed record is decoded once more,
+record by record, so that the bad ones can be listed and the others used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chipper.coco.checking import checked_annotations, checked_images, skipped_columns
+from chipper.coco.decoding import CURE, LISTS, collector_paused, decode_lists
+from chipper.coco.records import AnnotationRecord, Category, ImageRecord, MalformedRecord, MaskedAnnotationRecord
+from chipper.columns import Annotations, Columns, Floats, Images, Skipped
+from chipper.errors import AnnotationError
+from chipper.storage.files import fingerprint, read_bytes
+
+
+@dataclass(frozen=True)
+class Coco:
+    """The usable part of a COCO file, and what was left out."""
+
+    images: Images
+    annotations: Annotations
+    categories: tuple[Category, ...]
+    skipped: Skipped
+    image_records: int  # in the file, usable or not
+    annotation_records: int
+    bytes: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What detections are held against: of a COCO file the part that `read_coco` uses."""
+
+    images: Images
+    annotations: Annotations
+    boxes: Floats  # (annotations, 4) x y w h in source px, not clipped
+    categories: list[Category]  # of those that share an id, the first counts
+    image_records: int  # in the file, usable or not
+
+
+def read_images(path: Path) -> Images:
+    """The usable images of a COCO file, which needs no annotations.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not COCO, or names no usable image.
+    """
+    content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE), AnnotationRecord)
+    skips: list[tuple[Any, ...]] = []
+    images = checked_images(_usable(content["images"] or [], "image", skips), skips)
+    if not len(images):
+        raise AnnotationError(f"{path} names no usable image; {CURE}")
+    return images
+
+
+def read_coco(path: Path, masks: bool = False) -> Coco:
+    """Read the COCO instances file ``path``; segmentations only when ``masks``.
+
+    Images and annotations that cannot be used are listed in ``skipped`` with the reason: records that are not COCO,
+    ids that are unknown or there twice, boxes that are not finite, have no area or lie outside their image, images
+    without a size. Boxes are clipped to their image.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not JSON, is not COCO, or nothing in it can be used.
+    """
+    with collector_paused():
+        return _read(path, masks)
+
+
+def read_ground_truth(path: Path, masks: bool = False) -> GroundTruth:
+    """Read a COCO file to evaluate against; segmentations only when ``masks``.
+
+    Its images and annotations are those of `read_coco`, but there may be no annotation and no category.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not COCO, or has no usable image.
+    """
+    with collector_paused():
+        record = MaskedAnnotationRecord if masks else AnnotationRecord
+        content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE), record)
+        _require(path, content, filled=("images",))
+        categories = _well_formed(path, content["categories"])
+        images, annotations, boxes, _ = _checked(path, content, categories)
+        return GroundTruth(images, annotations, boxes, categories, len(content["images"]))
+
+
+def _read(path: Path, masks: bool) -> Coco:
+    data = read_bytes(path, AnnotationError, "annotation file", CURE)
+    hash_, size = fingerprint(data), len(data)
+    record = MaskedAnnotationRecord if masks else AnnotationRecord
+    content = decode_lists(path, data, record)
+    del data
+    _require(path, content, filled=LISTS)
+    categories = _categories(path, content["categories"])
+    images, annotations, _, skips = _checked(path, content, categories)
+    _require_used(path, "annotation", annotations, content, skips)
+    return Coco(
+        images,
+        annotations,
+        categories,
+        skipped_columns(skips),
+        len(content["images"]),
+        len(content["annotations"]),
+        size,
+        hash_,
+    )
+
+
+def _require(path: Path, content: dict[str, Any], filled: tuple[str, ...]) -> None:
+    """Raise AnnotationError unless all lists are there, and those of ``filled`` not empty."""
+    for part in LISTS:
+        if content[part] is None or (part in filled and not content[part]):
+            found = "no" if content[part] is None else "an empty"
+            raise AnnotationError(f'{path} has {found} "{part}" list; {CURE}')
+
+
+def _checked(
+    path: Path, content: dict[str, Any], categories: Iterable[Category]
+) -> tuple[Images, Annotations, Floats, list[tuple[Any, ...]]]:
+    """The usable images and annotations, the boxes of these before clipping, and what was left out.
+
+    Raises:
+        AnnotationError: no image can be used.
+    """
+    skips: list[tuple[Any, ...]] = []
+    images = checked_images(_usable(content["images"], "image", skips), skips)
+    known = [entry.id for entry in content["images"] if isinstance(entry, ImageRecord)]
+    annotations, boxes = checked_annotations(
+        _usable(content["annotations"], "annotation", skips), images, known, [c.id for c in categories], skips
+    )
+    _require_used(path, "image", images, content, skips)
+    return images, annotations, boxes, skips
+
+
+def _require_used(
+    path: Path, what: str, usable: Columns, content: dict[str, Any], skips: list[tuple[Any, ...]]
+) -> None:
+    """Raise AnnotationError where no record is usable."""
+    if not len(usable):
+        first = next(s for s in skips if s[0] == what)
+        raise AnnotationError(
+            f"{path}: none of the {len(content[f'{what}s'])} {what}s can be used; the first: "
+            f"{first[3]} ({first[4]}); mend those records"
+        )
+
+
+def _usable(entries: list[msgspec.Struct], what: str, skips: list[tuple[Any, ...]]) -> list[Any]:
+    good = entries
+    if any(type(entry) is MalformedRecord for entry in entries):
+        good = [entry for entry in entries if not isinstance(entry, MalformedRecord)]
+        for place, entry in enumerate(entries):
+            if isinstance(entry, MalformedRecord):
+                image, annotation = (entry.id, None) if what == "image" else (entry.image_id, entry.id)
+                skips.append((what, image, annotation, "malformed record", f"{what} number {place}: {entry.problem}"))
+    if what == "image":  # proposals address images by their place in the file
+        return [(place, entry) for place, entry in enumerate(entries) if not isinstance(entry, MalformedRecord)]
+    return good
+
+
+def _well_formed(path: Path, entries: list[msgspec.Struct]) -> list[Category]:
+    for entry in entries:
+        if isinstance(entry, MalformedRecord):
+            raise AnnotationError(
+                f"{path}: a category is malformed ({entry.problem}); give each an integer id and a name"
+            )
+    return [entry for entry in entries if isinstance(entry, Category)]
+
+
+def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ...]:
+    seen: dict[int, Category] = {}
+    for entry in _well_formed(path, entries):
+        if seen.setdefault(entry.id, entry).name != entry.name:
+            raise AnnotationError(
+                f"{path}: category id {entry.id} stands for {seen[entry.id].name!r} and for {entry.name!r}; give each its own"
+            )
+    return tuple(seen.values())

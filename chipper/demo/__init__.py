@@ -1,0 +1,1 @@
+"""A drawn data set, and the whole chain on it."""

@@ -1,0 +1,195 @@
+"""The demo: a drawn data set through the whole chain, from annotations to a trained and evaluated detector."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chipper.coco.reading import read_images
+from chipper.demo.data import DemoOptions, draw_demo
+from chipper.detection.predict import InferenceScales, predict, propose
+from chipper.detection.training import TrainRequest, train_workdir
+from chipper.errors import OptionError
+from chipper.evaluation.saved import save_evaluation
+from chipper.evaluation.scores import Evaluation, evaluate
+from chipper.images.decoded import decode
+from chipper.manifest.build_positives import build_positives
+from chipper.manifest.dataset import Dataset
+from chipper.manifest.mine_negatives import mine_negatives
+from chipper.manifest.workdir import Workdir
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.pictures.drawing import draw_detections
+from chipper.pictures.preview import PreviewOptions, preview
+from chipper.proposals.files import write_pickle
+from chipper.shards.export import Exported, export_shards
+from chipper.shards.options import ExportOptions
+from chipper.storage.files import atomic, translate_os_errors, write_json
+
+MARKER = "demo.json"
+SHOWN_SCORE = 0.5  # detections drawn in the pictures
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Sizes that fit six minutes on two CPU cores; everything else is as in a real run."""
+
+    data: DemoOptions = field(default_factory=DemoOptions)
+    # chips of 256 px, so half the long side and about half the factors of the defaults for 512
+    scales: str = "256,0.833,2"
+    chip_size: int = 256
+    batch_size: int = 8
+    rpn_steps: int = 80
+    steps: int = 800
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo came to."""
+
+    dataset: Dataset
+    exported: Exported
+    evaluation: Evaluation
+    seconds: dict[str, float]  # of each stage
+
+
+def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResult:
+    """Run the whole chain in ``folder``, which is emptied if an earlier demo made it.
+
+    Raises:
+        OptionError: the folder holds something else.
+    """
+    require_free(folder)
+    _claim(folder)
+    clock = _Clock(monitor)
+    train_json, val_json = folder / "train" / "coco.json", folder / "val" / "coco.json"
+    workdir, workers = Workdir(folder / "chips"), Workers()
+
+    with clock.stage("drawing images"):
+        draw_demo(folder, settings.data)
+    with clock.stage("build-positives"):
+        options = PositiveOptions.parse(settings.scales, chip_size=settings.chip_size, seed=settings.seed)
+        build_positives(train_json, workdir, options, None, True, workers, monitor)
+    with clock.stage("export-shards, positives"):
+        export_shards(workdir, ExportOptions(chips_per_shard=200), None, workers, monitor)
+    with clock.stage("train --rpn-only"):
+        rpn = workdir.runs / "rpn"
+        train_workdir(workdir, _request(rpn, workdir, settings, rpn_only=True), _reporter(monitor))
+    with clock.stage("propose"):
+        images = read_images(train_json)
+        found = propose(
+            rpn, images, train_json.parent / "images", InferenceScales.of(rpn, None, None), "cpu", 300, monitor
+        )
+        write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
+    with clock.stage("mine-negatives"):
+        dataset = mine_negatives(workdir, folder / "rpn.pkl", NegativeOptions(), workers, monitor)
+    with clock.stage("export-shards, negatives"):
+        exported = export_shards(workdir, ExportOptions(chips_per_shard=200), None, workers, monitor)
+    with clock.stage("train"):
+        run = workdir.runs / "detector"
+        train_workdir(workdir, _request(run, workdir, settings, rpn_only=False), _reporter(monitor))
+    with clock.stage("predict"):
+        images = read_images(val_json)
+        results = predict(
+            run, images, val_json.parent / "images", InferenceScales.of(run, None, None), "cpu", 0.01, monitor
+        )
+        write_json(folder / "detections.json", results)
+    with clock.stage("evaluate"):
+        evaluation = evaluate(val_json, folder / "detections.json")
+        save_evaluation(evaluation, val_json, folder / "detections.json", False, run)
+    with clock.stage("pictures"):
+        preview(workdir, PreviewOptions(), folder / "preview", None, monitor)
+        _draw_results(val_json, results, dataset, folder / "detections")
+    write_json(
+        folder / MARKER,
+        {
+            "settings": asdict(settings),
+            "evaluation": {"numbers": evaluation.numbers, "per_class": evaluation.per_class},
+            "counts": dataset.counts,
+            "seconds": clock.seconds,
+        },
+    )
+    return DemoResult(dataset, exported, evaluation, clock.seconds)
+
+
+def require_free(folder: Path) -> None:
+    """Raise OptionError where ``folder`` holds something that no demo has made."""
+    with translate_os_errors(folder):
+        strange = folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists()
+    if strange:
+        raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
+
+
+def _claim(folder: Path) -> None:
+    """Make ``folder`` an empty one that is the demo's; the marker is there from the first moment."""
+    with translate_os_errors(folder):
+        if folder.exists():
+            shutil.rmtree(folder)
+    write_json(folder / MARKER, {})
+
+
+def _request(run: Path, workdir: Workdir, settings: DemoSettings, rpn_only: bool) -> TrainRequest:
+    return TrainRequest(
+        run_dir=run,
+        shards=workdir.shards,
+        model="tiny",
+        weights="none",
+        epochs=1000,  # the steps end it
+        batch_size=settings.batch_size,
+        max_steps=settings.rpn_steps if rpn_only else settings.steps,
+        rpn_only=rpn_only,
+        seed=settings.seed,
+        device="cpu",
+    )
+
+
+class _Clock:
+    """Names each stage when it begins and keeps its seconds."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.seconds: dict[str, float] = {}
+        self._monitor = monitor
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._monitor.note(f"--- {name}")
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+
+
+def _reporter(monitor: Monitor) -> Any:
+    def report(step: Any) -> None:
+        if step.step % 20 == 0 or step.step == step.total_steps:
+            monitor.note(
+                f"step {step.step} of {step.total_steps}: loss {step.loss:.3f}, {step.chips_per_s:.1f} chips/s"
+            )
+
+    return report
+
+
+def _draw_results(coco: Path, results: list[dict[str, Any]], dataset: Dataset, out: Path) -> None:
+    """A picture of each validation image with the detections that are likely."""
+    names = {category.id: category.name for category in dataset.categories}
+    by_image = defaultdict(list)
+    for result in results:
+        if result["score"] >= SHOWN_SCORE:
+            by_image[result["image_id"]].append(result)
+    images = read_images(coco)
+    for k in range(len(images)):
+        source = decode(
+            coco.parent / "images" / str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
+        )
+        found = by_image[int(images.image_id[k])]
+        texts = [f"{names[r['category_id']]} {r['score']:.2f}" for r in found]
+        picture = draw_detections(source.pixels, [r["bbox"] for r in found], texts)
+        with atomic(out / f"{Path(str(images.file_name[k])).stem}.jpg") as file:
+            picture.save(file, "JPEG", quality=90)

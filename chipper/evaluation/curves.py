@@ -1,0 +1,36 @@
+"""Precision over recall as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chipper.errors import DependencyError
+from chipper.evaluation.scores import Evaluation
+from chipper.storage.files import atomic
+
+MOST_NAMED = 12  # classes in a picture's legend
+
+
+def draw_curves(evaluation: Evaluation, path: Path) -> None:
+    """Write the precision over the recall of every class, at IoU 0.5, as a picture.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise DependencyError("a picture of curves needs matplotlib; run: pip install 'chipper[report]'") from None
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    order = sorted(evaluation.curves, key=lambda name: -evaluation.per_class[name]["AP"])
+    for k, name in enumerate(order):
+        values = evaluation.per_class[name]
+        if values["AP"] >= 0:
+            label = f"{name} (AP50 {100 * values['AP50']:.1f})" if k < MOST_NAMED else None
+            axes.plot(evaluation.recall, evaluation.curves[name], label=label, linewidth=1.5 if k < MOST_NAMED else 0.5)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision over recall at IoU 0.5")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", fontsize="small")
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})

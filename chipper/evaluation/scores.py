@@ -1,0 +1,158 @@
+"""COCO's own numbers for detections, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipper.coco.reading import read_ground_truth
+from chipper.errors import ResultsError
+from chipper.evaluation.results import dataset_of, pack_masks, read_results
+from chipper.parallel.progress import Monitor
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
+Curve = npt.NDArray[np.float64]  # (101,)
+AR_LIMITS = (100, 300, 1000)  # proposals an image
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Box AP and AR; -1 where no ground truth is of that size or class."""
+
+    numbers: dict[str, float]
+    per_class: dict[str, dict[str, float]]  # by category name (and id, where two share a name): AP, AP50, AP75, AR100
+    curves: dict[str, Curve] = field(compare=False)  # precision by the same, at IoU 0.5
+    recall: Curve = field(compare=False)  # where it is taken
+
+
+def evaluate(coco_path: Path, detections: Path, masks: bool = False, monitor: Monitor | None = None) -> Evaluation:
+    """Evaluate a COCO results file against a COCO file, by boxes or by ``masks``.
+
+    Images and annotations count, or are left out, as build-positives has them; boxes are not clipped, as with pycocotools.
+    Detections that are not finite are left out; those of categories that the COCO file does not have count for nothing, as
+    with pycocotools, and ``monitor`` is warned of them.
+
+    Raises:
+        AnnotationError: the COCO file cannot be read, or has no usable image.
+        ResultsError: the results cannot be read, or are of other images or categories.
+    """
+    content = dataset_of(read_ground_truth(coco_path, masks), masks)
+    found: list[dict[str, Any]] = [
+        {"image_id": d.image_id, "category_id": d.category_id, "score": d.score}
+        | ({"segmentation": d.segmentation} if masks else {"bbox": list(d.bbox)})
+        for d in read_results(detections)
+    ]
+    if masks and any(entry["segmentation"] is None for entry in found):
+        raise ResultsError(f"{detections} has no masks; train with --masks, or leave out --masks here")
+    if masks:
+        pack_masks(detections, content["images"], found)
+    unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
+    if unknown:
+        raise ResultsError(
+            f"{detections} has detections in {len(unknown)} images that {coco_path} does not have, or has in no usable "
+            f"form (the first: {min(unknown)}); give the annotations that `chipper predict` ran on"
+        )
+    names = _names(content["categories"])
+    _check_categories(detections, found, names, monitor or Monitor())
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        run = _matched(content, found, kind="segm" if masks else "bbox")
+        run.summarize()
+    # of all areas, 100 an image
+    precision, recall = run.eval["precision"][:, :, :, 0, -1], run.eval["recall"][:, :, 0, -1]
+    per_class, curves = {}, {}
+    for k, name in enumerate(names[category] for category in run.params.catIds):
+        values = precision[:, :, k]  # (IoU, recall)
+        per_class[name] = {
+            "AP": _mean(values), "AP50": _mean(values[0]), "AP75": _mean(values[5]), "AR100": _mean(recall[:, k])
+        }  # fmt: skip
+        curves[name] = values[0]
+    return Evaluation(dict(zip(METRICS, map(float, run.stats), strict=True)), per_class, curves, run.params.recThrs)
+
+
+def _names(categories: list[dict[str, Any]]) -> dict[int, str]:
+    """What each category id is called in a table, which no two share."""
+    names = {category["id"]: str(category["name"]) for category in reversed(categories)}  # the first of an id
+    shared = Counter(names.values())
+    return {k: name if shared[name] == 1 else f"{name} ({k})" for k, name in names.items()}
+
+
+def _check_categories(path: Path, found: list[dict[str, Any]], names: dict[int, str], monitor: Monitor) -> None:
+    """Warn of detections of categories that there are not; raise ResultsError where all are."""
+    strange = Counter(entry["category_id"] for entry in found if entry["category_id"] not in names)
+    if not strange:
+        return
+    what = f"the category ids {', '.join(map(str, sorted(strange)[:5]))}{', ...' if len(strange) > 5 else ''}"
+    known = f"the annotations have {', '.join(map(str, sorted(names)[:5]))}{', ...' if len(names) > 5 else ''}"
+    if strange.total() == len(found):
+        raise ResultsError(
+            f"{path}: all detections are of {what}, and {known}; give the category ids of the annotations"
+        )
+    monitor.warn(
+        f"{path}: {strange.total():,} of {len(found):,} detections are of {what}; {known}; they count for nothing"
+    )
+
+
+def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
+    """Average recall over IoU 0.5:0.95 of the best 100, 300 and 1000 proposals of an image, whatever its class.
+
+    ``path`` is any proposal file that mine-negatives reads. AR1000s, m and l are over small, medium and large objects.
+
+    Raises:
+        AnnotationError: the COCO file cannot be read, or has no usable image.
+        ProposalError: the proposals cannot be read, or are of other images.
+    """
+    from chipper.proposals.files import open_proposals
+
+    truth = read_ground_truth(coco_path)
+    content, images = dataset_of(truth), truth.images
+    content["categories"] = [{"id": 1, "name": "object"}]
+    content["annotations"] = [annotation | {"category_id": 1} for annotation in content["annotations"]]
+    proposals = open_proposals(path, images.image_id, images.position, truth.image_records).of(images)
+    proposals = proposals[np.isfinite(proposals.box).all(axis=1) & np.isfinite(proposals.score)]
+    xywh = np.concatenate((proposals.box[:, :2], proposals.box[:, 2:] - proposals.box[:, :2]), axis=1)
+    found = [
+        {"image_id": image_id, "category_id": 1, "bbox": box, "score": score}
+        for image_id, box, score in zip(
+            proposals.image_id.tolist(), xywh.tolist(), proposals.score.tolist(), strict=True
+        )
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = _matched(content, found, AR_LIMITS)
+    recall = run.eval["recall"]  # (IoU, 1, area, limit)
+    out = {f"AR{limit}": _mean(recall[:, 0, 0, k]) for k, limit in enumerate(AR_LIMITS)}
+    return out | {f"AR{AR_LIMITS[-1]}{size}": _mean(recall[:, 0, k, -1]) for k, size in ((1, "s"), (2, "m"), (3, "l"))}
+
+
+def _matched(
+    content: dict[str, Any], found: list[dict[str, Any]], limits: tuple[int, ...] | None = None, kind: str = "bbox"
+) -> Any:
+    """Pycocotools' evaluation; with ``limits`` of boxes an image, that of proposals, which have no class."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = content
+    truth.createIndex()
+    results = truth.loadRes(found) if found else COCO()
+    if not found:
+        results.dataset = {"images": [], "categories": [], "annotations": []}
+        results.createIndex()
+    run = COCOeval(truth, results, kind)
+    if limits is not None:
+        run.params.maxDets = list(limits)
+    run.evaluate()
+    run.accumulate()
+    return run
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """Pycocotools' mean: -1 where there is nothing to find."""
+    return float(values[values > -1].mean()) if (values > -1).any() else -1.0

@@ -1,0 +1,225 @@
+"""What an importer finds, and the COCO file that it becomes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chipper import __version__
+from chipper.coco.checking import LARGEST_SIDE, usable_name
+from chipper.coco.decoding import collector_paused
+from chipper.errors import AnnotationError, ImageDirectoryError
+from chipper.formats.files import ImageIndex, ImportOptions, printable, stem_of
+from chipper.formats.items import DECIMALS, EVERY_CATEGORY, AnnotatedImage, Item, clipped, polygon_area
+from chipper.images.finding import find_image_dir
+from chipper.storage.files import atomic
+
+_MOVED = 0.05  # px by which an edge must have lain outside to count as clipped: less is rounding
+_NAMED = 3  # of what was left out for one reason
+
+
+@dataclass
+class LeftOut:
+    """How many were left out for a reason, and where the first ones are."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Imported:
+    """A COCO data set, and what of the source is not in it."""
+
+    coco: dict[str, Any]
+    image_dir: Path  # below which the file names lie
+    found_beside: bool  # whether build-positives finds it without --image-dir
+    objects: int
+    ignored: int  # annotations with iscrowd 1
+    without_objects: int  # images
+    clipped: int  # boxes that went over their image's border
+    left_out: dict[str, LeftOut]  # by reason
+    problems: list[str]  # a line for each file that could not be used
+    notes: list[str]  # what the user should know
+
+
+def assemble(
+    images: Sequence[AnnotatedImage],
+    names: Mapping[Hashable, str],
+    out: Path,
+    options: ImportOptions,
+    problems: Sequence[str],
+    left_out: Mapping[str, LeftOut] | None = None,
+    notes: Sequence[str] = (),
+) -> Imported:
+    """COCO records of ``images``, which are put in the order of their paths; ids count from 1.
+
+    Boxes are clipped to their image. Left out are objects whose box has no area, not even as float32, or lies outside;
+    of a category that ``names`` does not have; or difficult, if the options say so.
+
+    Args:
+        images: what was read.
+        names: of the categories, by what items call them, in the order of the ids.
+        out: where the COCO file will lie; file names are given so that they are found from there, if that can be.
+        options: see `ImportOptions`.
+        problems: what went wrong so far, a line for each file.
+        left_out: what else was left out so far.
+        notes: what the user should know.
+
+    Raises:
+        AnnotationError: there is no object in any image, or two annotation files are for one image and ``--on-error``
+            is fail.
+    """
+    made = Imported({}, Path(), True, 0, 0, 0, 0, dict(left_out or {}), list(problems), list(notes))
+    usable = list(_usable(sorted(images, key=lambda found: found.image.as_posix()), options, made))
+    if usable:
+        file_names, made.image_dir, made.found_beside = _names_from(out, [found.image for found in usable])
+    records: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    ids = {name: number for number, name in enumerate(names, 1)}
+    with collector_paused():
+        for number, found in enumerate(usable, 1):
+            size = {"width": found.width, "height": found.height}
+            records.append({"id": number, "file_name": file_names[number - 1], **size})
+            before = made.objects
+            for item in found.items:
+                annotations += _annotations(item, found, number, ids, len(annotations), options, made)
+            made.without_objects += made.objects == before
+    if not made.objects:
+        raise AnnotationError(_nothing(len(images), made))
+    made.coco = {
+        "info": {"description": f"imported by chipper {__version__}"},
+        "images": records,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names.values(), 1)],
+    }
+    return made
+
+
+def write_coco(imported: Imported, out: Path) -> None:
+    """Write the COCO file, a line for each record; StorageError where that cannot be done."""
+    with atomic(out) as file:
+        file.write(b'{"info": ' + msgspec.json.encode(imported.coco["info"]))
+        for part in ("images", "annotations", "categories"):
+            file.write(f',\n"{part}": ['.encode())
+            for k, record in enumerate(imported.coco[part]):
+                file.write((b",\n" if k else b"\n") + msgspec.json.encode(record))
+            file.write(b"\n]")
+        file.write(b"}\n")
+
+
+def leave_out(left_out: dict[str, LeftOut], reason: str, where: str) -> None:
+    """Count one, and keep where it is if it is among the first."""
+    entry = left_out.setdefault(reason, LeftOut())
+    entry.count += 1
+    if len(entry.first) < _NAMED:
+        entry.first.append(printable(where))
+
+
+def without_annotations(index: ImageIndex, found: Iterable[AnnotatedImage], files: Iterable[str]) -> dict[str, LeftOut]:
+    """The images that no annotation file is for, as something left out; ``files`` are the annotation files there are."""
+    left_out: dict[str, LeftOut] = {}
+    for image in index.others((entry.image for entry in found), map(stem_of, files)):
+        leave_out(left_out, "image without annotation file", str(image))
+    return left_out
+
+
+def _nothing(images: int, made: Imported) -> str:
+    """Why there is no object, in one line."""
+    if made.problems:
+        return f"no annotation can be used; {len(made.problems)} files are bad, the first: {made.problems[0]}"
+    for reason, entry in made.left_out.items():
+        what = f"{entry.count} x {reason} (the first: {entry.first[0]})"
+        return f"no object is left of {images} images: {what}; mend that, or check the options"
+    return f"none of the {images} images has an object; chips need at least one"
+
+
+def _usable(images: Sequence[AnnotatedImage], options: ImportOptions, made: Imported) -> Iterator[AnnotatedImage]:
+    """Those that COCO can name and that come first for their image; the others are problems."""
+    seen: dict[Path, Path] = {}
+    for found in images:
+        first = seen.setdefault(found.image, found.source)
+        problem = ""
+        if first != found.source:
+            problem = f"{found.source}: its image {found.image} is that of {first} as well; remove one"
+        elif not usable_name(found.image.name):
+            problem = f"{str(found.image)!r} is no name for a COCO file; rename the image"
+        elif not 0 < min(found.width, found.height) <= max(found.width, found.height) <= LARGEST_SIDE:
+            problem = f"{found.source}: {found.width}x{found.height} px is no image size; mend it"
+        if not problem:
+            yield found
+        elif options.on_error == "fail":
+            raise AnnotationError(printable(problem))
+        else:
+            made.problems.append(printable(problem))
+
+
+def _names_from(out: Path, images: list[Path]) -> tuple[list[str], Path, bool]:
+    """File names, the folder they are relative to, and whether chipper finds it beside ``out``."""
+    paths = [os.path.abspath(image) for image in images]
+    root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    base = Path(os.path.abspath(out)).parent
+    names = [Path(path).relative_to(root).as_posix() for path in paths]
+    try:
+        if os.path.abspath(find_image_dir(base / out.name, names, None)) == str(root):
+            return names, root, True
+    except ImageDirectoryError:
+        pass
+    if root.is_relative_to(base):
+        return [Path(path).relative_to(base).as_posix() for path in paths], base, True
+    return names, root, False
+
+
+def _annotations(
+    item: Item,
+    found: AnnotatedImage,
+    image_id: int,
+    ids: Mapping[Hashable, int],
+    count: int,
+    options: ImportOptions,
+    made: Imported,
+) -> list[dict[str, Any]]:
+    """The COCO records of one item: one, none where it is left out, or one for each category."""
+    box = clipped(item.box, found.width, found.height)
+    if item.category is not EVERY_CATEGORY and item.category not in ids:
+        reason = f"category not asked for: {item.category}"
+    elif item.difficult and options.difficult == "drop":
+        reason = "difficult"
+    elif isinstance(box, str):
+        reason = box
+    else:
+        return _records(item, box, image_id, ids, count, options, made)
+    leave_out(made.left_out, reason, f"{found.source}, line {item.line}")
+    return []
+
+
+def _records(
+    item: Item,
+    box: list[float],
+    image_id: int,
+    ids: Mapping[Hashable, int],
+    count: int,
+    options: ImportOptions,
+    made: Imported,
+) -> list[dict[str, Any]]:
+    x, y, w, h = box
+    x1, y1, x2, y2 = item.box
+    made.clipped += max(x - x1, y - y1, x2 - x - w, y2 - y - h) > _MOVED
+    crowd = item.difficult and options.difficult == "ignore"
+    record: dict[str, Any] = {"image_id": image_id, "bbox": box, "area": round(w * h, DECIMALS), "iscrowd": int(crowd)}
+    if item.difficult:
+        record["difficult"] = 1
+    if item.polygon is not None:
+        record["segmentation"] = [[round(value, DECIMALS) for value in item.polygon]]
+        record["area"] = round(polygon_area(item.polygon), DECIMALS)
+    if item.keypoints is not None:
+        record["keypoints"] = [round(value, DECIMALS) for value in item.keypoints]
+        record["num_keypoints"] = sum(flag > 0 for flag in item.keypoints[2::3])
+    categories = list(ids.values()) if item.category is EVERY_CATEGORY else [ids[item.category]]
+    made.objects += not crowd
+    made.ignored += len(categories) if crowd else 0
+    return [{"id": count + k, "category_id": category, **record} for k, category in enumerate(categories, 1)]

@@ -1,0 +1,255 @@
+"""Chips for any other trainer: as a plain COCO data set, or as a YOLO folder.
+
+The chips are those of one epoch, or all; they are copied out of the shards, not rendered again. A source image's chips are all
+in the training part or all in the validation part, by a hash of its file name. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from chipper.errors import OptionError, ShardError, StorageError
+from chipper.manifest.dataset import Dataset
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.pool import Pool
+from chipper.shards.samples import SampleError, read_record
+from chipper.shards.shard_set import RERUN
+from chipper.storage.files import fingerprint, sync_directory, translate_os_errors
+
+_AT_ONCE = 256  # chips of one task
+_DECIMALS = 7  # of a YOLO coordinate, a share of the chip's side
+SPLITS = ("train", "val")
+
+
+@dataclass
+class ExportCounts:
+    """What was written, by split."""
+
+    chips: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    left_out: int = 0  # labels that the format has no word for
+
+
+def export_coco(
+    workdir: Workdir, out: Path, epoch: int | None, val_share: float, workers: Workers, monitor: Monitor
+) -> ExportCounts:
+    """Write ``out``/images/{train,val}/ and ``out``/annotations/instances_{train,val}.json.
+
+    Every label of a chip is kept: crowds, masks and keypoints as they are, with ``valid``, ``ignore`` and ``visibility``
+    beside COCO's own fields and the source annotation's id as ``source_id``. Ids count from 1 in each file.
+
+    Args:
+        workdir: its shards are read.
+        out: the folder to make; it must not exist yet.
+        epoch: whose chips, in their order; None takes all chips.
+        val_share: of the source images, whose chips go to val.
+        workers: threads that copy.
+        monitor: hears of progress.
+
+    Raises:
+        OptionError: ``out`` is there already, or an option makes no sense.
+        ShardError, WorkdirError: the shards are not whole or not those of the workdir.
+        StorageError: a file cannot be written.
+    """
+    with _new_folder(out) as folder, contextlib.ExitStack() as stack:
+        dataset, copied = workdir.dataset(), ExportCounts()
+        (folder / "annotations").mkdir()
+        files = {split: stack.enter_context(_CocoFile(folder / "annotations", split, dataset)) for split in SPLITS}
+        for split, key, sample in _copied(workdir, dataset, folder, epoch, val_share, workers, monitor):
+            copied.chips[split] += 1
+            copied.labels[split] += len(sample["annotations"])
+            files[split].add(f"{key}.jpg", sample)
+    return copied
+
+
+def export_yolo(
+    workdir: Workdir, out: Path, epoch: int | None, val_share: float, workers: Workers, monitor: Monitor
+) -> ExportCounts:
+    """Write ``out``/images/{train,val}/, ``out``/labels/{train,val}/, data.yaml and classes.txt.
+
+    A label line is ``class x y w h``: the class counts from 0 in the order of the categories, the box's centre and sides
+    are shares of the chip's side. YOLO has no word for crowds and for objects too small to tell, so labels with
+    ``ignore`` are left out and counted. Arguments and errors as in `export_coco`.
+    """
+    with _new_folder(out) as folder:
+        dataset, copied = workdir.dataset(), ExportCounts()
+        number = {category.id: k for k, category in enumerate(dataset.categories)}
+        for split in SPLITS:
+            (folder / "labels" / split).mkdir(parents=True)
+        for split, key, sample in _copied(workdir, dataset, folder, epoch, val_share, workers, monitor):
+            kept = [label for label in sample["annotations"] if not label["ignore"]]
+            lines = [_yolo_line(number[label["category_id"]], label["bbox"], sample["width"]) for label in kept]
+            (folder / "labels" / split / f"{key}.txt").write_text("".join(lines))
+            copied.chips[split] += 1
+            copied.labels[split] += len(kept)
+            copied.left_out += len(sample["annotations"]) - len(kept)
+        names = [category.name for category in dataset.categories]
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        # a JSON string is a YAML string
+        listed = "".join(f"  {k}: {json.dumps(name)}\n" for k, name in enumerate(names))
+        val = "val" if copied.chips["val"] else "train"
+        (folder / "data.yaml").write_text(f"train: images/train\nval: images/{val}\nnames:\n{listed}", encoding="utf-8")
+    return copied
+
+
+def _yolo_line(number: int, box: list[float], side: float) -> str:
+    x, y, w, h = (value / side for value in box)
+    right, bottom = min(x + w, 1.0), min(y + h, 1.0)
+    values = ((x + right) / 2, (y + bottom) / 2, right - x, bottom - y)
+    return " ".join([str(number), *(f"{value:.{_DECIMALS}f}" for value in values)]) + "\n"
+
+
+def plan_chip_export(workdir: Workdir, out: Path, epoch: int | None, val_share: float) -> int:
+    """How many chips there are to export; errors are those of `export_coco`."""
+    _require_new(out)
+    return _chosen(workdir, workdir.dataset(), epoch, val_share)[1].size
+
+
+def _require_new(out: Path) -> None:
+    with translate_os_errors(out):
+        if out.exists():
+            raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
+
+
+@contextlib.contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that becomes it when the block ends well, and vanishes when it does not."""
+    with translate_os_errors(out):
+        _require_new(out)
+        folder = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+            sync_directory(folder)
+            os.rename(folder, out)
+            sync_directory(out.parent)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _chosen(
+    workdir: Workdir, dataset: Dataset, epoch: int | None, val_share: float
+) -> tuple[Pool, npt.NDArray[np.int64]]:
+    """The pool and the rows in it of the chips to export."""
+    if not 0 <= val_share < 1:
+        raise OptionError(f"--val-share is {val_share:g}; it is at least 0 and under 1")
+    pool = Pool(workdir.shards)
+    if pool.set.id != dataset.epochs_id:
+        raise ShardError(f"the shards in {workdir.shards} are not those of the epochs in {workdir.path}; {RERUN}")
+    if epoch is None:
+        rows = pool.distinct()
+    else:
+        epochs = dataset.positive_options.epochs
+        if not 0 <= epoch < epochs:
+            raise OptionError(f"--epoch is {epoch}; in {workdir.path} it goes from 0 to {epochs - 1}")
+        rows = pool.rows(workdir.epoch(dataset, epoch))
+        rows = rows[rows >= 0]  # chips of images that could not be rendered
+    if not rows.size:
+        raise ShardError(f"{workdir.shards} holds no chips to export; {RERUN}")
+    return pool, rows
+
+
+def _copied(
+    workdir: Workdir,
+    dataset: Dataset,
+    folder: Path,
+    epoch: int | None,
+    val_share: float,
+    workers: Workers,
+    monitor: Monitor,
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Copy the JPEGs into ``folder``/images and give each chip's split, key and record, in order."""
+    pool, rows = _chosen(workdir, dataset, epoch, val_share)
+    for split in SPLITS:
+        (folder / "images" / split).mkdir(parents=True)
+    seed = str(dataset.positive_options.seed).encode()
+
+    def split_of(file_name: str) -> str:
+        return "val" if int(fingerprint(seed, file_name.encode())[:8], 16) < val_share * 2**32 else "train"
+
+    categories = {category.id for category in dataset.categories}
+    tasks = [
+        (pool, rows[start : start + _AT_ONCE], folder, split_of, categories) for start in range(0, rows.size, _AT_ONCE)
+    ]
+    with monitor.progress("copying chips", rows.size) as advance:
+        for some in workers.threads(_copy, tasks):
+            yield from some
+            advance(len(some))
+
+
+def _copy(
+    pool: Pool, rows: npt.NDArray[np.int64], folder: Path, split_of: Callable[[str], str], categories: set[int]
+) -> list[tuple[str, str, dict[str, Any]]]:
+    found = []
+    for row in rows:
+        jpeg, record = pool.read(int(row))
+        try:
+            sample = read_record(record)
+        except SampleError:
+            raise pool.damaged(int(row)) from None
+        if any(label["category_id"] not in categories for label in sample["annotations"]):
+            raise pool.damaged(int(row))
+        key, split = pool.key(int(row)), split_of(sample["file_name"])
+        path = folder / "images" / split / f"{key}.jpg"
+        try:
+            path.write_bytes(jpeg)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {path}: {error.strerror}; free some space, or give another --out"
+            ) from error
+        found.append((split, key, sample))
+    return found
+
+
+class _CocoFile:
+    """A COCO file written image by image; annotations wait in a file of their own until the images are through."""
+
+    def __init__(self, folder: Path, split: str, dataset: Dataset) -> None:
+        self._path, self._waiting = folder / f"instances_{split}.json", folder / f".{split}.annotations"
+        self._dataset, self._images, self._labels = dataset, 0, 0
+        self._file: IO[bytes]
+        self._later: IO[bytes]
+
+    def __enter__(self) -> _CocoFile:
+        self._file, self._later = open(self._path, "wb"), open(self._waiting, "w+b")
+        about = {"description": f"chips cut by chipper {self._dataset.chipper_version}", "id": self._dataset.epochs_id}
+        self._file.write(b'{"info": ' + msgspec.json.encode(about) + b', "images": [')
+        return self
+
+    def add(self, file_name: str, sample: dict[str, Any]) -> None:
+        """One chip with its labels."""
+        self._images += 1
+        image = {"id": self._images, "file_name": file_name, "width": sample["width"], "height": sample["height"]}
+        source = {"source_id": sample["image_id"], "source_file_name": sample["file_name"], "chip": sample["chip"]}
+        self._file.write((b"," if self._images > 1 else b"") + b"\n" + msgspec.json.encode({**image, **source}))
+        for label in sample["annotations"]:
+            self._labels += 1
+            new = {**label, "id": self._labels, "image_id": self._images, "source_id": label["id"]}
+            self._later.write((b"," if self._labels > 1 else b"") + b"\n" + msgspec.json.encode(new))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file, self._later:
+            if kind is None:
+                self._file.write(b'\n], "annotations": [')
+                self._later.seek(0)
+                shutil.copyfileobj(self._later, self._file)
+                categories = msgspec.json.encode(self._dataset.categories)
+                self._file.write(b'\n], "categories": ' + categories + b"}\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        self._waiting.unlink()

@@ -1,0 +1,201 @@
+"""Images that are read by windows: chosen bands, stretched to 8 bits, never all of them at once.
+
+Bands are numbered from 1. Pixels without data get the colour of the padding. Georeferencing is not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from chipper.errors import ImageError
+from chipper.images.gdal import RasterFile
+from chipper.images.options import PADDING, PixelOptions
+from chipper.images.stretch import has_rule, table, to_bytes
+
+Box = tuple[float, float, float, float]
+
+PIECE = 1 << 22  # px that are read at once
+KEPT = 1 << 24  # px of an image, or of what it is reduced to, up to which all of it is read once and kept
+_SIDE = 1 << 11  # px of a piece of a tiled image
+_MARGIN = 4  # px around a box, of which bilinear filtering looks at 2 at most
+_SAMPLE_SIDE = 64  # px of one of up to 256 windows from which percentiles are taken
+_SAMPLES = 16  # windows along each axis
+
+
+@dataclass(frozen=True)
+class Part:
+    """RGB pixels of a part of an image; one px is ``across`` x ``down`` source px, ``left`` and ``top`` are in such px."""
+
+    pixels: Image.Image
+    across: float = 1
+    down: float = 1
+    left: int = 0
+    top: int = 0
+
+
+class WindowedImage:
+    """An open image that is read as chips are cut from it; a context manager.
+
+    Raises:
+        DependencyError: rasterio is not installed.
+        ImageError: the file cannot be used, has not the declared size or bands, or its values have no rule to become 8 bits.
+            Reading may raise it too, as does closing, where the file was written to meanwhile.
+    """
+
+    reduction = 1  # no chip is too fine for it
+
+    def __init__(self, path: Path, declared: tuple[int, int], options: PixelOptions) -> None:
+        self._file = RasterFile(path)
+        try:
+            self.width, self.height = self._file.width, self._file.height
+            if (self.width, self.height) != declared:
+                raise ImageError(
+                    f"the file is {self.width}x{self.height} px, the annotations say {declared[0]}x{declared[1]}"
+                )
+            self._bands = self._chosen(options)
+            self._kept: dict[int, Image.Image] = {}  # by reduction
+            self._stretch = options.how
+            if not has_rule(self._stretch, self._file.dtype):
+                raise ImageError(
+                    f"values of type {self._file.dtype} have no rule to become 8 bits"
+                    + ("; give --stretch, for example 2-98" if self._file.dtype.kind in "iuf" else "")
+                )
+            self._limits = [self._stretch.limits(values) for values in self._sample()]
+            self._tables = [table(self._file.dtype, self._stretch, limits) for limits in self._limits]
+        except BaseException:
+            self._file.drop()
+            raise
+
+    def __enter__(self) -> WindowedImage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._file.drop()
+
+    def close(self) -> None:
+        """Close the file; ImageError where it was written to meanwhile."""
+        self._file.close()
+
+    def part(self, box: Box, scale: float) -> Part:
+        """The part that a resize of ``box`` (source px) by ``scale`` looks at, or all of it where that is not much.
+
+        It is reduced by the largest power of two that leaves at least the resolution of the result, by averaging; from an
+        overview of the file where there is one.
+        """
+        reduction = 1 << max(0, math.floor(-math.log2(scale)))
+        reduction = min(reduction, 1 << (min(self.width, self.height).bit_length() - 1))
+        factor = max((f for f in self._file.overviews if reduction % f == 0), default=1)
+        shrink = reduction // factor
+        across, down = (side * shrink for side in self._file.step(factor))
+        size = -(-self.width // reduction), -(-self.height // reduction)
+        if size[0] * size[1] <= KEPT:
+            if reduction not in self._kept:
+                self._kept[reduction] = self._assembled((0, 0, *size), shrink, factor)
+            return Part(self._kept[reduction], across, down)
+        x1, y1 = max(math.floor(box[0] / across) - _MARGIN, 0), max(math.floor(box[1] / down) - _MARGIN, 0)
+        x2 = min(math.ceil(box[2] / across) + _MARGIN, size[0])
+        y2 = min(math.ceil(box[3] / down) + _MARGIN, size[1])
+        return Part(self._assembled((x1, y1, x2, y2), shrink, factor), across, down, x1, y1)
+
+    def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
+        """A box (source px) resized to ``size``, as chips are."""
+        part = self.part(box, max(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1])))
+        return part.pixels.resize(size, Image.Resampling.BILINEAR, box=_inside(part, box))
+
+    def whole(self, size: tuple[int, int]) -> Image.Image:
+        """All of it, at a size that is no larger."""
+        box = (0.0, 0.0, float(self.width), float(self.height))
+        part = self.part(box, max(size[0] / self.width, size[1] / self.height))
+        return part.pixels.resize(size, box=_inside(part, box))
+
+    def _chosen(self, options: PixelOptions) -> tuple[int, ...]:
+        count = self._file.count
+        if not options.numbers:
+            return (1, 2, 3) if count >= 3 else (1,)
+        if max(options.numbers) > count:
+            raise ImageError(f"--bands asks for band {max(options.numbers)}, the file has {count}")
+        return options.numbers
+
+    def _sample(self) -> list[npt.NDArray[np.generic]]:
+        """Values of each band that count, of windows spread evenly over the image: about a million at most."""
+        found: list[list[npt.NDArray[np.generic]]] = [[np.zeros(0, self._file.dtype)] for _ in self._bands]
+        if self._stretch.kind == "percentiles":
+            across, down = _spread(self.width), _spread(self.height)
+            for y1, y2 in down:
+                for x1, x2 in across:
+                    values, valid = self._file.read(self._bands, (x1, y1, x2, y2))
+                    for k, band in enumerate(found):
+                        band.append(values[k].ravel() if valid is None else values[k][valid[k]])
+        return [np.concatenate(band) for band in found]
+
+    def _assembled(self, box: tuple[int, int, int, int], shrink: int, factor: int) -> Image.Image:
+        """RGB of a box in px of ``1 / (shrink * factor)`` the resolution, piece by piece."""
+        pixels = Image.new("RGB", (box[2] - box[0], box[3] - box[1]))
+        for piece in self._pieces(box, shrink):
+            pixels.paste(self._read(piece, shrink, factor), (piece[0] - box[0], piece[1] - box[1]))
+        return pixels
+
+    def _pieces(self, box: tuple[int, int, int, int], shrink: int) -> Iterator[tuple[int, int, int, int]]:
+        """Boxes in reduced px that make up ``box`` and are read one at a time: squares, or rows where the file has no tiles."""
+        x1, y1, x2, y2 = box
+        width = height = max(1, _SIDE // shrink)
+        if not self._file.tiled:
+            width = x2
+            height = max(1, PIECE // ((x2 - x1) * shrink) // shrink)
+        for top in range(y1 // height * height, y2, height):
+            for left in range(x1 // width * width, x2, width):
+                yield max(left, x1), max(top, y1), min(left + width, x2), min(top + height, y2)
+
+    def _read(self, box: tuple[int, int, int, int], shrink: int, factor: int) -> Image.Image:
+        """RGB of a box in px of ``1 / (shrink * factor)`` the resolution, from the level ``factor``."""
+        across, down = -(-self.width // factor), -(-self.height // factor)
+        x1, y1, x2, y2 = (side * shrink for side in box)
+        values, valid = self._file.read(self._bands, (x1, y1, min(x2, across), min(y2, down)), factor)
+        pixels = np.empty((*values.shape[1:], 3), np.uint8)
+        for k in range(3):
+            band = min(k, len(values) - 1)  # a single band is repeated
+            known = self._tables[band]
+            if band < k:
+                pixels[..., k] = pixels[..., band]
+            elif known is None:
+                pixels[..., k] = to_bytes(values[band], self._stretch, self._limits[band])
+            else:
+                pixels[..., k] = known[values[band].view(f"u{values.dtype.itemsize}")]
+        if valid is not None:
+            pixels[~valid.any(axis=0)] = PADDING
+        picture = Image.fromarray(pixels)
+        return picture.reduce(shrink) if shrink > 1 else picture
+
+
+def _inside(part: Part, box: Box) -> Box:
+    """A box in source px in those of the part."""
+    x2, y2 = box[2] / part.across - part.left, box[3] / part.down - part.top
+    return (
+        box[0] / part.across - part.left,
+        box[1] / part.down - part.top,
+        min(x2, part.pixels.width),
+        min(y2, part.pixels.height),
+    )
+
+
+def _spread(length: int) -> list[tuple[int, int]]:
+    """Begin and end of windows along an axis: all of it up to `_SAMPLES` windows' length, else their places spread evenly.
+
+    They begin at multiples of their side, so that each lies in one tile of the file.
+    """
+    last = -(-length // _SAMPLE_SIDE) - 1
+    starts = sorted({_SAMPLE_SIDE * (last * k // (_SAMPLES - 1)) for k in range(_SAMPLES)})
+    return [(start, min(start + _SAMPLE_SIDE, length)) for start in starts]

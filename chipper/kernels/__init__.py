@@ -1,0 +1,1 @@
+"""Numba loops and nothing else; what they compute is explained, checked and called from the other packages."""

@@ -1,0 +1,1 @@
+"""The tables of a workdir: building, mining, reading and checking them."""

@@ -1,0 +1,198 @@
+"""build-positives: from a COCO file to a workdir with positive chips, labels and epochs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chipper import __version__
+from chipper.coco.checking import skipped_columns
+from chipper.coco.reading import Coco, read_coco
+from chipper.columns import POSITIVE, Annotations, Images, Skipped, concatenate
+from chipper.errors import WorkdirError
+from chipper.manifest.dataset import Dataset, SourceFile, dataset_id
+from chipper.manifest.epoch_lists import write_epochs
+from chipper.manifest.workdir import Workdir
+from chipper.mining.assignment import Assignment
+from chipper.mining.labels import label_chips
+from chipper.mining.options import PositiveOptions
+from chipper.mining.parts import count_by_scale, parts_of
+from chipper.mining.positives import mine_positives
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.schemas import ANNOTATIONS, CHIPS, FORMAT_VERSION, IMAGES, LABELS, SKIPPED
+from chipper.storage.files import write_table
+from chipper.storage.locations import is_local
+from chipper.storage.lock import locked
+
+
+@dataclass(frozen=True)
+class _PartCounts:
+    """What is left to know of a part once its tables are written."""
+
+    images: int
+    tally: dict[str, Any]
+    uncovered: Skipped
+
+
+def build_positives(
+    coco_path: Path,
+    workdir: Workdir,
+    options: PositiveOptions,
+    image_dir: Path | None,
+    overwrite: bool,
+    workers: Workers,
+    monitor: Monitor,
+    dry_run: bool = False,
+) -> Dataset:
+    """Mine the positive chips of a COCO file into ``workdir``; one that holds the same already is left as it is.
+
+    With ``dry_run`` all is checked and mined, and nothing written.
+
+    Raises:
+        AnnotationError: the COCO file cannot be used.
+        WorkdirError: the workdir was made from another file or with other options, and ``overwrite`` is not given.
+        StorageError: the workdir cannot be written.
+    """
+    with monitor.stage(f"reading {coco_path}"):
+        coco = read_coco(coco_path, options.masks)
+    identity = dataset_id(coco.hash, options)
+    with contextlib.nullcontext() if dry_run else locked(workdir.path, "build-positives"):
+        if workdir.exists() and not overwrite:
+            found = workdir.dataset()
+            if found.id == identity:
+                monitor.note(f"{workdir.path} holds these positive chips already")
+                if image_dir is not None and not dry_run:
+                    found.image_dir = _from(workdir.path, image_dir)
+                    workdir.commit(found)
+                return found
+            raise WorkdirError(
+                f"{workdir.path} was made {_difference(found, coco, options)}; "
+                "give --overwrite to replace it, or another --workdir"
+            )
+        if not dry_run:
+            workdir.clear()
+        parts = parts_of(coco.images, coco.annotations)
+        place = None if dry_run else workdir
+        tasks = [(place, number, *part, options, identity) for number, part in enumerate(parts)]
+        receipts: list[_PartCounts] = []
+        with monitor.progress("mining positive chips (images)", len(coco.images)) as advance:
+            for receipt in workers.threads(_mine_part, tasks):
+                monitor.detail(
+                    f"part {len(receipts)}: {receipt.images} images, chips by scale {receipt.tally['positive_chips']}"
+                )
+                receipts.append(receipt)
+                advance(receipt.images)
+        dataset = Dataset(
+            format_version=FORMAT_VERSION,
+            chipper_version=__version__,
+            id=identity,
+            source=SourceFile(
+                _from(workdir.path, coco_path), coco.bytes, coco.hash, coco.image_records, coco.annotation_records
+            ),
+            image_dir=None if image_dir is None else _from(workdir.path, image_dir),
+            options=options.as_text(),
+            categories=list(coco.categories),
+            parts=len(parts),
+            counts=_sum([*(receipt.tally for receipt in receipts), {"skipped": _by_reason(coco.skipped)}]),
+        )
+        if not dry_run:
+            skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
+            write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
+            write_epochs(workdir, dataset, workers, monitor)
+            workdir.commit(dataset)
+    return dataset
+
+
+def _mine_part(
+    workdir: Workdir | None,
+    number: int,
+    images: Images,
+    annotations: Annotations,
+    options: PositiveOptions,
+    identity: str,
+) -> _PartCounts:
+    """Mine one range of images and write its tables, unless this is a dry run and there is no workdir."""
+    positives = mine_positives(images, annotations, options)
+    chips, assignment = positives.chips, positives.assignments[0]
+    labels = label_chips(chips, images, annotations, options, positives.assignments)
+    if workdir is not None:
+        workdir.write_part(IMAGES, number, images, identity)
+        workdir.write_part(ANNOTATIONS, number, annotations, identity)
+        workdir.write_part(CHIPS, number, chips, identity, POSITIVE)
+        workdir.write_part(LABELS, number, labels, identity, POSITIVE)
+    boxes = ~annotations.iscrowd
+    tally = {
+        "images": len(images),
+        "images_without_objects": len(images) - np.unique(annotations.image_id[boxes]).size,
+        "boxes": int(boxes.sum()),
+        "crowds": int((~boxes).sum()),
+        "boxes_covered": int(assignment.targets.any(axis=0).sum()),
+        "boxes_moved_to_coarser_scale": int(assignment.moved.any(axis=0).sum()),
+        "boxes_in_no_valid_range": int((assignment.without_range & boxes).sum()),
+        "boxes_no_chip_can_hold": int(assignment.uncoverable.sum()),
+        "positive_chips": count_by_scale(chips, options),
+        "labels": len(labels),
+        "valid_labels": int(labels.valid.sum()),
+    }
+    return _PartCounts(len(images), tally, _uncovered(annotations, assignment))
+
+
+def _sum(tallies: list[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {}
+    for tally in tallies:
+        for name, value in tally.items():
+            if isinstance(value, dict):
+                total[name] = _sum([total.get(name, {}), value])
+            else:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def _by_reason(skipped: Skipped) -> dict[str, int]:
+    names = [f"{record}: {reason}" for record, reason in zip(skipped.record, skipped.reason, strict=True)]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def _uncovered(annotations: Annotations, assignment: Assignment) -> Skipped:
+    """The boxes that no chip covers, named with the reason."""
+    skips = []
+    for reason, which in (
+        ("in no valid range", assignment.without_range & ~annotations.iscrowd),
+        ("no chip can hold it", assignment.uncoverable),
+    ):
+        for k in np.flatnonzero(which):
+            box = [round(v, 2) for v in annotations.box[k].tolist()]
+            skips.append(
+                ("annotation", int(annotations.image_id[k]), int(annotations.annotation_id[k]), reason, f"box {box}")
+            )
+    return skipped_columns(skips)
+
+
+def _difference(found: Dataset, coco: Coco, options: PositiveOptions) -> str:
+    """In which way a workdir differs from what is asked for."""
+    wanted = options.as_text()
+    other = [_as_option(name, value) for name, value in found.options.items() if wanted.get(name) != value]
+    if found.source.hash != coco.hash:
+        return f"from another annotation file ({found.source.path}, or an older state of it)"
+    return " ".join(other) if other else "by a chipper with another file format"
+
+
+def _as_option(name: str, value: Any) -> str:
+    """An option of an earlier run in the words of the command line."""
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"with {option}" if value else f"without {option}"
+    return f"with {option} {value}"
+
+
+def _from(workdir: Path, path: Path) -> str:
+    """``path`` as seen from the workdir, so that both can move together; a URL as it is."""
+    if not is_local(path):
+        return str(path)
+    return Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()

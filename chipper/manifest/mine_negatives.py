@@ -1,0 +1,149 @@
+"""mine-negatives: from a workdir with positive chips and a proposal file to negative chips and new epochs."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from chipper.columns import (
+    CHIPS_PER_IMAGE,
+    FIRST_NEGATIVE,
+    NEGATIVE,
+    POSITIVE,
+    Annotations,
+    Chips,
+    Images,
+    Labels,
+    concatenate,
+    offsets_of,
+)
+from chipper.manifest.dataset import Dataset, Negatives
+from chipper.manifest.epoch_lists import write_epochs
+from chipper.manifest.workdir import Workdir
+from chipper.mining.assignment import assign
+from chipper.mining.labels import label_chips
+from chipper.mining.negatives import best_proposals, choose_negatives
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.mining.parts import count_by_scale
+from chipper.mining.pyramid import Pyramid
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.proposals.files import ProposalFile, open_proposals
+from chipper.schemas import CHIPS, LABELS
+from chipper.storage.files import fingerprint
+from chipper.storage.lock import locked
+
+_IMAGES_AT_ONCE = 250
+"""Their proposals are in memory at once in each worker."""
+
+
+@dataclass(frozen=True)
+class _PartCounts:
+    """What is left to know of a part once its tables are written."""
+
+    images: int
+    proposals: int
+    chips: dict[str, int]  # negatives of each scale
+
+
+def mine_negatives(
+    workdir: Workdir,
+    proposals_path: Path,
+    negative: NegativeOptions,
+    workers: Workers,
+    monitor: Monitor,
+    dry_run: bool = False,
+) -> Dataset:
+    """Mine negative chips from proposals into ``workdir`` and write its epochs again, now with negatives.
+
+    With ``dry_run`` all is checked and mined, and nothing written.
+
+    Raises:
+        WorkdirError: there is no finished workdir, or its tables do not belong together.
+        ProposalError: the proposal file cannot be read or is for other images.
+        StorageError: the workdir cannot be written.
+    """
+    workdir.dataset()  # there must be one before anything is locked or made
+    with contextlib.nullcontext() if dry_run else locked(workdir.path, "mine-negatives"):
+        dataset = workdir.dataset()
+        options = dataset.positive_options
+        with monitor.stage(f"reading {proposals_path}"):
+            places = [workdir.image_places(dataset, part) for part in range(dataset.parts)]
+            ids, positions = (np.concatenate(column) for column in zip(*places, strict=True))
+            file = open_proposals(proposals_path, ids, positions, dataset.source.image_records)
+        identity = fingerprint(dataset.id.encode(), file.hash.encode(), msgspec.json.encode(vars(negative)))
+        tasks = [(workdir, dataset, file, part, negative, identity, dry_run) for part in range(dataset.parts)]
+        receipts: list[_PartCounts] = []
+        with monitor.progress("mining negative chips (images)", dataset.counts["images"]) as advance:
+            for receipt in workers.threads(_mine_part, tasks):
+                monitor.detail(f"part {len(receipts)}: {receipt.images} images, chips by scale {receipt.chips}")
+                receipts.append(receipt)
+                advance(receipt.images)
+        totals: dict[str, Any] = {
+            "proposals": sum(receipt.proposals for receipt in receipts),
+            "negative_chips": {str(s): sum(receipt.chips[str(s)] for receipt in receipts) for s in options.scales},
+        }
+        dataset = msgspec.structs.replace(
+            dataset, negatives=Negatives(identity, proposals_path.name, file.hash, dict(vars(negative)), totals)
+        )
+        if not dry_run:
+            write_epochs(workdir, dataset, workers, monitor)
+            workdir.commit(dataset)
+    return dataset
+
+
+def _mine_part(
+    workdir: Workdir,
+    dataset: Dataset,
+    file: ProposalFile,
+    part: int,
+    negative: NegativeOptions,
+    identity: str,
+    dry_run: bool,
+) -> _PartCounts:
+    """Mine the negatives of one part, some images after the others, and write its tables unless this is a dry run."""
+    options = dataset.positive_options
+    images, annotations = workdir.images(dataset, part), workdir.annotations(dataset, part)
+    positives = workdir.chips(dataset, part, POSITIVE)
+    workdir.check_references(dataset, part, POSITIVE, images, annotations, positives)
+    of_images = offsets_of(images.image_id, annotations.image_id), offsets_of(images.image_id, positives.image_id)
+    found, shown, used = [], [], 0
+    for start in range(0, len(images), _IMAGES_AT_ONCE):
+        end = min(start + _IMAGES_AT_ONCE, len(images))
+        of_range = (
+            annotations[of_images[0][start] : of_images[0][end]],
+            positives[of_images[1][start] : of_images[1][end]],
+        )
+        chips, labels, proposals = _mine_images(images[start:end], *of_range, file, options, negative)
+        found.append(chips)
+        shown.append(labels)
+        used += proposals
+    negatives = concatenate(found)
+    if not dry_run:
+        workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
+        workdir.write_part(LABELS, part, concatenate(shown), identity, NEGATIVE)
+    return _PartCounts(len(images), used, count_by_scale(negatives, options))
+
+
+def _mine_images(
+    images: Images,
+    annotations: Annotations,
+    positives: Chips,
+    file: ProposalFile,
+    options: PositiveOptions,
+    negative: NegativeOptions,
+) -> tuple[Chips, Labels, int]:
+    """The negative chips of some images with their labels, and how many proposals they were chosen from."""
+    proposals = best_proposals(file.of(images), images, negative)
+    negatives = choose_negatives(images, proposals, positives, options, negative)
+    # a negative chip's labels are weighed against what the positive chips beside it show
+    pyramid = Pyramid.of(options.scales, images.width, images.height)
+    assignments = tuple(assign(images, annotations, pyramid, options, v) for v in range(options.variants))
+    both = concatenate([positives, negatives])
+    labels = label_chips(both[np.argsort(both.chip_id)], images, annotations, options, assignments)
+    return negatives, labels[labels.chip_id % CHIPS_PER_IMAGE >= FIRST_NEGATIVE], len(proposals)

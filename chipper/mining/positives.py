@@ -1,0 +1,100 @@
+"""Positive chips: windows that cover the boxes of each scale (SNIPER, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipper.columns import (
+    CHIPS_PER_IMAGE,
+    POSITIVE,
+    Annotations,
+    Chips,
+    Images,
+    Ints,
+    concatenate,
+    offsets_of,
+)
+from chipper.mining.assignment import Assignment, assign
+from chipper.mining.cover import Windows, cover
+from chipper.mining.options import PositiveOptions
+from chipper.mining.pyramid import Pyramid
+from chipper.mining.slide import cover_anywhere
+from chipper.seeds import hashed
+
+
+@dataclass(frozen=True)
+class Positives:
+    """The positive chips of some images, every variant, and how boxes were assigned in each variant."""
+
+    chips: Chips
+    assignments: tuple[Assignment, ...]
+
+
+def mine_positives(images: Images, annotations: Annotations, options: PositiveOptions) -> Positives:
+    """Choose the positive chips of every variant; chips come image by image, then by variant, scale and pick."""
+    pyramid = Pyramid.of(options.scales, images.width, images.height)
+    offsets = offsets_of(images.image_id, annotations.image_id)
+    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    pieces, assignments = [], []
+    for variant in range(options.variants):
+        assignment = assign(images, annotations, pyramid, options, variant)
+        assignments.append(assignment)
+        for s in range(len(options.scales)):
+            rows = np.flatnonzero(assignment.targets[s])
+            canvases = pyramid.width[s], pyramid.height[s]
+            boxes = np.searchsorted(rows, offsets), pyramid.boxes(s, image[rows], annotations.box[rows])
+            seeds = hashed(options.seed, variant, images.image_id, s)
+            if options.placement == "slide":
+                windows = cover_anywhere(*boxes, *canvases, seeds, options.chip_size)
+            else:
+                windows = cover(*boxes, *canvases, seeds, options.chip_size, options.stride(variant))
+            pieces.append(chips_at(windows, images, pyramid, s, POSITIVE, variant, options.chip_size))
+    return Positives(number_chips(concatenate(pieces), first=0), tuple(assignments))
+
+
+def chips_at(
+    windows: Windows, images: Images, pyramid: Pyramid, scale_index: int, kind: str, variant: int, chip_size: int
+) -> Chips:
+    """The windows of one scale as chips, not yet numbered: ``chip_id`` is the first id of the image."""
+    i, n = windows.image, windows.image.size
+    factor = pyramid.factor[scale_index, i]
+    width = np.minimum(pyramid.width[scale_index, i] - windows.x, chip_size)
+    height = np.minimum(pyramid.height[scale_index, i] - windows.y, chip_size)
+    corners = np.stack([windows.x, windows.y, windows.x + width, windows.y + height], axis=1)
+    # a canvas rounded up to whole px ends up to half a px after the image does
+    source = np.minimum(corners / factor[:, None], np.stack([images.width[i], images.height[i]] * 2, axis=1))
+    kinds = np.empty(n, dtype=object)
+    kinds[:] = kind
+    return Chips(
+        chip_id=images.position[i] * CHIPS_PER_IMAGE,
+        image_id=images.image_id[i],
+        kind=kinds,
+        variant=np.full(n, variant),
+        scale_index=np.full(n, scale_index),
+        scale=factor,
+        x=windows.x,
+        y=windows.y,
+        content_width=width,
+        content_height=height,
+        source_box=source,
+        proposals=np.zeros(n, np.int64) if kind == POSITIVE else windows.count,
+    )
+
+
+def number_chips(chips: Chips, first: int) -> Chips:
+    """Sort chips by image, variant and scale, keeping the order of picking, and number them from ``first`` in each image.
+
+    The id speaks of the image and the chip's number in it alone, so it does not depend on how the work was shared out.
+    """
+    order = np.lexsort((chips.scale_index, chips.variant, chips.chip_id))
+    chips = chips[order]
+    return Chips(**{**vars(chips), "chip_id": chips.chip_id + first + rank_in_group(chips.chip_id)})
+
+
+def rank_in_group(sorted_keys: Ints) -> Ints:
+    """0, 1, 2, ... within each run of equal keys."""
+    n = sorted_keys.size
+    starts = np.flatnonzero(np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]) if n else np.zeros(0, np.int64)
+    return np.arange(n) - np.repeat(starts, np.diff(np.r_[starts, n]))

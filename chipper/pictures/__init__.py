@@ -1,0 +1,1 @@
+"""Chips drawn on their images."""

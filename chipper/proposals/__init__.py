@@ -1,0 +1,1 @@
+"""Proposal files of four formats, and proposals by selective search."""

@@ -1,0 +1,281 @@
+"""Proposals from SNIPER's pickle, a pickled dict by image id, COCO results JSON or chipper's Parquet."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chipper.coco.checking import whole_number
+from chipper.columns import Images, Ints, Proposals, offsets_of
+from chipper.errors import ProposalError
+from chipper.proposals import safe_pickle
+from chipper.schemas import PROPOSALS, SchemaMismatch
+from chipper.storage.files import atomic, fingerprint, fingerprint_of, read_bytes, write_table
+from chipper.storage.locations import regular_file
+
+_CURE = "give the proposals that were made for this COCO file"
+_OUTSIDE = 2.0  # source px that a proposal may stick out of its image by
+_MOST_OUTSIDE = 0.05  # share of proposals that may stick out further
+_SHARED_IMAGES = 1000  # images by which row groups of a streamed file may overlap, on average
+
+
+class _Result(msgspec.Struct, gc=False):
+    """One entry of a COCO results file."""
+
+    image_id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    bbox: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True)
+class ProposalFile(ABC):
+    """A proposal file, read for one range of images after the other, by any number of workers."""
+
+    path: Path
+    hash: str
+
+    def of(self, images: Images) -> Proposals:
+        """The proposals of ``images``, image by image.
+
+        Raises:
+            ProposalError: they are no boxes, or too many lie outside their image, as those of another data set do.
+        """
+        proposals = self._of(images)
+        image = np.repeat(np.arange(len(images)), np.diff(offsets_of(images.image_id, proposals.image_id)))
+        with np.errstate(invalid="ignore"):
+            out = (proposals.box[:, 2] > images.width[image] + _OUTSIDE) | (
+                proposals.box[:, 3] > images.height[image] + _OUTSIDE
+            )
+        if out.mean() > _MOST_OUTSIDE if out.size else False:
+            worst = images.image_id[image[np.flatnonzero(out)[0]]]
+            raise ProposalError(
+                f"{self.path}: {out.mean():.0%} of the proposals lie outside their image (the first: image {worst}); {_CURE}"
+            )
+        return proposals
+
+    @abstractmethod
+    def _of(self, images: Images) -> Proposals:
+        """The proposals of ``images``, image by image, as the file has them."""
+
+
+@dataclass(frozen=True)
+class _Loaded(ProposalFile):
+    """A file of a format that can only be read whole; another process reads it again, once."""
+
+    arrays: list[Any] | dict[int, Any]  # by the image's place in the COCO file, or by its id
+
+    def _of(self, images: Images) -> Proposals:
+        if isinstance(self.arrays, list):
+            return _gather(self.path, images, [self.arrays[k] for k in images.position])
+        return _gather(self.path, images, [self.arrays.get(int(k)) for k in images.image_id])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_again, (self.path, self.hash)
+
+
+@dataclass(frozen=True)
+class _Streamed(ProposalFile):
+    """chipper's Parquet, of which only the row groups of the asked-for images are read."""
+
+    first: Ints  # (groups,) place in the COCO file of the first image of each row group
+    last: Ints
+
+    def _of(self, images: Images) -> Proposals:
+        groups = np.flatnonzero((self.first <= images.position.max()) & (self.last >= images.position.min()))
+        with _parquet(self.path) as file, _refusing(self.path):
+            found = Proposals.from_arrow(file.read_row_groups(groups.tolist()))
+        order = np.argsort(images.image_id, kind="stable")
+        place = order[np.searchsorted(images.image_id, found.image_id, sorter=order).clip(max=len(images) - 1)]
+        rows = np.flatnonzero(images.image_id[place] == found.image_id)
+        return found[rows[np.argsort(place[rows], kind="stable")]]
+
+
+def open_proposals(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
+    """Open a proposal file for the images ``image_ids``, which have the ``positions`` among a COCO file's ``image_records``.
+
+    Formats, by name: ``.json`` COCO results (bbox xywh in source px), ``.parquet`` chipper's own, anything else a pickle:
+    SNIPER's list of (n, 4 or 5) arrays x1 y1 x2 y2 [score], one for each image in the order of the COCO file, or a dict
+    of such arrays by image id. Without scores the order in the file is the rank. Parquet whose rows follow the images is
+    streamed; the others must fit into memory.
+
+    Raises:
+        ProposalError: the file cannot be read or is for other images.
+    """
+    if path.suffix == ".parquet":
+        return _open_parquet(path, image_ids, positions, image_records)
+    file = _load(path)
+    if isinstance(file.arrays, list):
+        if len(file.arrays) != image_records:
+            raise ProposalError(
+                f"{path} holds proposals for {len(file.arrays)} images, the COCO file {image_records} images; {_CURE}"
+            )
+    else:
+        _check_known(path, np.array(sorted(file.arrays), dtype=np.int64), image_ids, image_records)
+    return file
+
+
+def _load(path: Path) -> _Loaded:
+    """Read a file that is read whole."""
+    if path.suffix == ".parquet":
+        with _parquet(path) as file, _refusing(path):
+            table = file.read()
+        rows = np.stack([table[name].to_numpy() for name in ("x1", "y1", "x2", "y2", "score")], axis=1)
+        return _Loaded(path, fingerprint_of(path), _by_image(table["image_id"].to_numpy(), rows))
+    data = read_bytes(path, ProposalError, "proposal file", "make one with `chipper propose`, or give another path")
+    if path.suffix == ".json":
+        return _Loaded(path, fingerprint(data), _from_results(path, data))
+    content = safe_pickle.load(data, str(path))
+    if isinstance(content, (list, tuple)):
+        return _Loaded(path, fingerprint(data), list(content))
+    if not isinstance(content, dict):
+        raise ProposalError(f"{path} holds a {type(content).__name__}, not a list or dict of arrays; {_CURE}")
+    return _Loaded(path, fingerprint(data), {_image_key(path, key): value for key, value in content.items()})
+
+
+@lru_cache(maxsize=1)
+def _load_again(path: Path, expected_hash: str) -> _Loaded:
+    file = _load(path)
+    if file.hash != expected_hash:
+        raise ProposalError(f"{path} was changed while it was in use; run the command again")
+    return file
+
+
+def _gather(path: Path, images: Images, arrays: list[Any]) -> Proposals:
+    rows = [_rows(path, array, int(image_id)) for array, image_id in zip(arrays, images.image_id, strict=True)]
+    counts = np.array([r.shape[0] for r in rows], dtype=np.int64)
+    merged = np.concatenate(rows) if rows else np.zeros((0, 5))
+    return Proposals(np.repeat(images.image_id, counts), np.ascontiguousarray(merged[:, :4]), merged[:, 4])
+
+
+def _rows(path: Path, value: Any, image_id: int) -> np.ndarray:
+    """(n, 5) float64 x1 y1 x2 y2 score."""
+    if value is None:
+        return np.zeros((0, 5))
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if array.size == 0:
+        return np.zeros((0, 5))
+    if array.dtype.kind not in "iuf":
+        raise ProposalError(f"{path}: the proposals of image {image_id} are not numbers; {_CURE}")
+    if array.ndim != 2 or array.shape[1] not in (4, 5):
+        raise ProposalError(
+            f"{path}: the proposals of image {image_id} have shape {array.shape}, not (n, 5) x1 y1 x2 y2 score; {_CURE}"
+        )
+    if array.shape[1] == 4:  # no scores: the order is the rank
+        array = np.concatenate([array, -np.arange(array.shape[0], dtype=np.float64)[:, None]], axis=1)
+    return array.astype(np.float64)
+
+
+def _image_key(path: Path, key: Any) -> int:
+    try:
+        image_id = whole_number(float(key) if isinstance(key, str) else key)
+    except (TypeError, ValueError):
+        image_id = None
+    if image_id is None:
+        raise ProposalError(f"{path}: the key {key!r} is no image id; {_CURE}")
+    return image_id
+
+
+def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
+    try:
+        results = msgspec.json.decode(data, type=list[_Result])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProposalError(
+            f"{path} is no COCO results file ({error}); it is a list of image_id, bbox, score"
+        ) from None
+    ids = np.array([r.image_id for r in results], dtype=np.int64)
+    rows = np.array([(*r.bbox, r.score) for r in results], dtype=np.float64).reshape(-1, 5)
+    with np.errstate(over="ignore"):  # what is not finite is left out later
+        rows[:, 2:4] += rows[:, :2]
+    return _by_image(ids, rows)
+
+
+def _by_image(ids: Ints, rows: np.ndarray) -> dict[int, np.ndarray]:
+    """The (n, 5) rows of each image; those of one image keep their order."""
+    order = np.argsort(ids, kind="stable")
+    keys, starts = np.unique(ids[order], return_index=True)
+    return dict(zip(keys.tolist(), np.split(rows[order], starts[1:]), strict=True)) if keys.size else {}
+
+
+def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray, image_records: int) -> None:
+    # proposals of images that the COCO file has and chipper could not use are no fault
+    unknown = ids[~np.isin(ids, image_ids)]
+    if not ids.size:
+        raise ProposalError(f"{path} holds no proposals; {_CURE}")
+    if unknown.size > image_records - image_ids.size or unknown.size == ids.size:
+        raise ProposalError(
+            f"{path} has proposals for {unknown.size} images that the COCO file does not have (the first: {unknown[0]}); {_CURE}"
+        )
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    with _refusing(path):
+        file = pq.ParquetFile(regular_file(path), page_checksum_verification=True)
+        PROPOSALS.check(file.schema_arrow)
+        return file
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what pyarrow says of a Parquet file into a ProposalError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ProposalError(f"proposal file {path} does not exist; make one with `chipper propose`") from None
+    except SchemaMismatch as error:
+        raise ProposalError(f"{path} is no proposal file: it {error}; {_CURE}") from None
+    except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ProposalError(f"{path} is no proposal file: it is damaged or no Parquet ({what}); {_CURE}") from None
+
+
+def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
+    order = np.argsort(image_ids, kind="stable")
+    seen, first, last = [], [], []
+    with _parquet(path) as file, _refusing(path):
+        for group in range(file.num_row_groups):
+            column = file.read_row_group(group, columns=["image_id"])["image_id"]
+            if column.null_count:
+                raise SchemaMismatch("has rows without image_id")
+            ids = np.unique(column.to_numpy())
+            seen.append(ids)
+            found = order[np.searchsorted(image_ids, ids, sorter=order).clip(max=image_ids.size - 1)]
+            known = positions[found[image_ids[found] == ids]]
+            first.append(known.min(initial=image_records))
+            last.append(known.max(initial=-1))
+    _check_known(path, np.unique(np.concatenate([np.zeros(0, np.int64), *seen])), image_ids, image_records)
+    spans = np.array(last) - np.array(first) + 1
+    if spans.clip(min=0).sum() > image_records + _SHARED_IMAGES * len(first):
+        return _load(path)  # the rows of one image lie far apart
+    return _Streamed(path, fingerprint_of(path), np.array(first), np.array(last))
+
+
+def write_proposals(path: Path, proposals: Proposals) -> None:
+    """Write chipper's Parquet proposal file; rows stand image by image, in the order of the COCO file."""
+    write_table(path, proposals.to_arrow(PROPOSALS, ""))
+
+
+def write_pickle(path: Path, proposals: Proposals, image_ids: np.ndarray, positions: np.ndarray, records: int) -> None:
+    """Write SNIPER's pickle: one float32 array (n, 5) x1 y1 x2 y2 score for each image of the COCO file, in its order.
+
+    ``image_ids`` (m,) are the usable images and ``positions`` (m,) their places among the file's ``records`` images.
+    """
+    arrays = [np.zeros((0, 5), np.float32) for _ in range(records)]
+    rows = np.concatenate([proposals.box, proposals.score[:, None]], axis=1).astype(np.float32)
+    for image_id, position in zip(image_ids, positions, strict=True):
+        arrays[position] = rows[proposals.image_id == image_id]
+    with atomic(path) as file:
+        pickle.dump(arrays, file, protocol=2)

@@ -1,0 +1,109 @@
+"""Proposals without training: selective search (Uijlings et al., IJCV 2013), by OpenCV's contrib modules.
+
+A stand-in for the weak region proposal network where there is nothing to train it with yet. Segments of similar colour and
+texture are merged, and the box of each merger is a proposal.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipper.columns import Images, Proposals
+from chipper.errors import DependencyError, ImageError
+from chipper.images.decoded import open_source
+from chipper.images.finding import image_path
+from chipper.images.options import PixelOptions
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.storage.locations import reconnect
+
+LONG_SIDE = 640  # px at which images are searched, as the time grows with them
+_TOGETHER = 16  # images of a task
+
+
+def selective_search(
+    images: Images,
+    image_dir: Path,
+    limit: int,
+    workers: Workers,
+    monitor: Monitor,
+    pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+) -> Proposals:
+    """The first ``limit`` proposals of every image, in source px; scores fall with OpenCV's own order, from 1 towards 0.
+
+    Images that cannot be decoded are warned of and have no proposals.
+
+    Raises:
+        DependencyError: OpenCV's contrib modules are not installed.
+        ImageError: no image can be decoded.
+    """
+    _contrib()
+    found: dict[int, npt.NDArray[np.float64]] = {}
+    bad = 0
+    tasks = [
+        (image_dir, images[start : start + _TOGETHER], limit, pixels) for start in range(0, len(images), _TOGETHER)
+    ]
+    with monitor.progress("proposing (images)", len(images)) as advance:
+        for results in workers.processes(_search, tasks):
+            for image_id, boxes in results:
+                if isinstance(boxes, str):
+                    bad += 1
+                    monitor.skip(f"{boxes}; left out")
+                else:
+                    found[image_id] = boxes
+            advance(len(results))
+    if len(images) and bad == len(images):
+        raise ImageError(f"none of the {bad} images can be decoded; check --image-dir")
+    ids = [image_id for image_id in images.image_id.tolist() if image_id in found]
+    counts = [len(found[image_id]) for image_id in ids]
+    scores = [1 - np.arange(count) / max(limit, 1) for count in counts]
+    empty = np.zeros((0, 4))
+    return Proposals(
+        np.repeat(np.array(ids, np.int64), counts),
+        np.concatenate([empty, *(found[image_id] for image_id in ids)]),
+        np.concatenate([np.zeros(0), *scores]),
+    )
+
+
+def _search(
+    image_dir: Path, images: Images, limit: int, pixels: PixelOptions
+) -> list[tuple[int, npt.NDArray[np.float64] | str]]:
+    """Boxes (n, 4) x1 y1 x2 y2 of each image, or why there are none; runs in a worker process."""
+    cv2 = _contrib()
+    cv2.setNumThreads(1)
+    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    out: list[tuple[int, npt.NDArray[np.float64] | str]] = []
+    for k, image_id in enumerate(images.image_id.tolist()):
+        name, size = str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
+        factor = min(1.0, LONG_SIDE / max(size))
+        canvas = max(2, round(size[0] * factor)), max(2, round(size[1] * factor))
+        try:
+            with open_source(image_path(reconnect(image_dir), name), size, finest=factor, pixels=pixels) as source:
+                picture = source.whole(canvas)
+        except ImageError as error:
+            out.append((image_id, f"{image_dir / name}: {error}"))
+            continue
+        ctypes.CDLL(None).srand(1)  # OpenCV orders the proposals by C's rand
+        search.setBaseImage(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))
+        search.switchToSelectiveSearchFast()
+        x, y, width, height = search.process()[:limit].astype(np.float64).reshape(-1, 4).T
+        across, down = size[0] / canvas[0], size[1] / canvas[1]
+        out.append((image_id, np.stack((x * across, y * down, (x + width) * across, (y + height) * down), axis=1)))
+    return out
+
+
+def _contrib() -> Any:
+    try:
+        import cv2
+
+        cv2.ximgproc.segmentation  # noqa: B018
+    except (ModuleNotFoundError, AttributeError):
+        raise DependencyError(
+            "--method selective-search needs OpenCV's contrib modules; run: pip install 'chipper[selective-search]'"
+        ) from None
+    return cv2

@@ -1,0 +1,1 @@
+"""Chips as pixels: rendering, WebDataset shards, reading samples back, verifying."""

@@ -1,0 +1,99 @@
+"""Layout ``epochs``: each epoch's chips once more, in the epoch's order, for trainers that stream tars from start to end.
+
+Samples are copied out of the pool, not rendered again. Each epoch has a folder of its own, ``epoch-000/`` beside the pool's
+shards, with everything that a folder of shards has, so whatever reads one reads the other.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from chipper.manifest.dataset import DATASET
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.shards.export import write_train_index
+from chipper.shards.pool import Pool
+from chipper.shards.writing import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipt, shard_name
+from chipper.storage.files import remove, write_json
+from chipper.storage.locations import reconnect
+from chipper.storage.lock import locked
+
+KIND = "epoch"
+
+
+def epoch_folder(shards: Path, epoch: int) -> Path:
+    """Where an epoch's shards lie."""
+    return shards / f"epoch-{epoch:03d}"
+
+
+def epoch_folders(shards: Path) -> list[Path]:
+    """The folders of all epochs of which there are shards, and of those that lack before them."""
+    there = {path for path in shards.glob(f"{KIND}-*") if re.fullmatch(rf"{KIND}-\d{{3,}}", path.name)}
+    return sorted(there | {epoch_folder(shards, epoch) for epoch in range(len(there))})
+
+
+def export_epochs(workdir: Workdir, chips_per_shard: int, workers: Workers, monitor: Monitor) -> list[Receipt]:
+    """Copy the pool's samples into shards of each epoch, in its order; shards that are whole already are left alone.
+
+    Raises:
+        ShardError: the pool is not whole.
+        StorageError: a shard cannot be written.
+    """
+    dataset = workdir.dataset()
+    with locked(workdir.path, "export-shards", workdir.shards):
+        pool = Pool(workdir.shards)
+        done: dict[tuple[int, str], Receipt] = {}
+        names: dict[int, list[str]] = {}
+        tasks = []
+        for epoch in range(dataset.positive_options.epochs):
+            rows = pool.rows(workdir.epoch(dataset, epoch))
+            rows = rows[rows >= 0]  # chips of images that could not be rendered
+            folder = epoch_folder(workdir.shards, epoch)
+            cuts = [rows[start : start + chips_per_shard] for start in range(0, rows.size, chips_per_shard)]
+            names[epoch] = [shard_name(f"{KIND}-{epoch:03d}", number, len(cuts)) for number in range(len(cuts))]
+            for name, some in zip(names[epoch], cuts, strict=True):
+                content = plan_hash(pool.chip_id[some], pool.checksums(some))
+                receipt = read_receipt(folder, name)
+                if receipt is not None and receipt.plan_hash == content:
+                    done[epoch, name] = receipt
+                else:
+                    tasks.append((workdir.shards, pool.set.id, epoch, name, some, content))
+        with monitor.progress("copying chips into epochs", sum(task[4].size for task in tasks)) as advance:
+            for epoch, receipt in workers.processes(_copy_shard, tasks):
+                done[epoch, receipt.name] = receipt
+                advance(receipt.samples)
+        for epoch, wanted in names.items():
+            folder, receipts = epoch_folder(workdir.shards, epoch), [done[epoch, name] for name in wanted]
+            size = sum(receipt.bytes for receipt in receipts)
+            samples = sum(receipt.samples for receipt in receipts)
+            write_train_index(workdir, dataset, folder, receipts)
+            write_json(folder / DATASET, msgspec.structs.replace(pool.set, samples=samples, bytes=size, shards=wanted))
+            for path in folder.iterdir():
+                if is_shard_file(path) and path.name.partition(".")[0] not in wanted:
+                    remove(path)
+    return [done[epoch, name] for epoch, wanted in names.items() for name in wanted]
+
+
+@lru_cache(maxsize=1)
+def _pool(shards: Path, belongs_to: str) -> Pool:
+    return Pool(reconnect(shards))
+
+
+def _copy_shard(
+    shards: Path, belongs_to: str, epoch: int, name: str, rows: npt.NDArray[np.int64], content: str
+) -> tuple[int, Receipt]:
+    """Write one shard of an epoch; runs in a worker process."""
+    pool = _pool(shards, belongs_to)
+    with open_shard(epoch_folder(reconnect(shards), epoch), name, KIND, content, rows.size) as shard:
+        for row in rows.tolist():
+            jpeg, record = pool.read(row)
+            shard.add(Sample(pool.key(row), int(pool.chip_id[row]), jpeg, record))
+    assert shard.receipt is not None
+    return epoch, shard.receipt

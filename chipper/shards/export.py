@@ -1,0 +1,213 @@
+"""export-shards: the chips of a workdir as WebDataset shards.
+
+Work is shared out stripe by stripe (`shard_plan`); a worker reads the tables of the stripe's part itself, decodes each image
+once, and sends back the receipts of the stripe's shards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from chipper.manifest.dataset import DATASET, Dataset
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS
+from chipper.shards.options import ExportOptions
+from chipper.shards.planning import ShardPlan, plan_shards
+from chipper.shards.shard_set import ShardSet
+from chipper.shards.stripes import number_of_images, render_stripe, too_many
+from chipper.shards.writing import (
+    ImageFault,
+    Receipt,
+    index_path,
+    is_shard_file,
+    read_receipt,
+    receipt_path,
+    tar_path,
+)
+from chipper.storage.files import remove, write_json, write_table
+from chipper.storage.lock import locked
+
+STRIPES_A_WORKER = 4  # fewer would leave workers idle at the end
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What export-shards did."""
+
+    receipts: list[Receipt]
+    rendered: int  # shards that this run wrote
+    image_dir: Path
+
+    @property
+    def faults(self) -> list[tuple[str, ImageFault]]:
+        """Shard and image of every image that could not be rendered."""
+        return [(receipt.name, fault) for receipt in self.receipts for fault in receipt.faults]
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What export-shards has to do."""
+
+    image_dir: Path
+    shards: list[ShardPlan]
+    done: dict[str, Receipt]  # of the shards that are whole and hold what is planned
+
+    @property
+    def missing(self) -> list[ShardPlan]:
+        """The shards to render."""
+        return [plan for plan in self.shards if plan.name not in self.done]
+
+
+def plan_shard_export(workdir: Workdir, options: ExportOptions, image_dir: Path | None, monitor: Monitor) -> ExportPlan:
+    """Find the images and the shards that are whole already; errors are those of `export_shards`."""
+    dataset = workdir.dataset()
+    images = workdir.image_dir(dataset, image_dir)
+    monitor.note(f"images are in {images}")
+    with monitor.stage("planning shards"):
+        plans = plan_shards(workdir, dataset, options.chips_per_shard, options.render)
+        return ExportPlan(images, plans, _finished(workdir.shards, plans, options))
+
+
+def export_shards(
+    workdir: Workdir, options: ExportOptions, image_dir: Path | None, workers: Workers, monitor: Monitor
+) -> Exported:
+    """Render all chips of ``workdir`` into shards; shards that are whole already are left alone.
+
+    Raises:
+        WorkdirError: the workdir is not finished, its tables do not belong together, or another export is running.
+        ImageDirectoryError: the images cannot be found.
+        ImageError: with ``on_error="fail"``, the first image that cannot be rendered; otherwise, when too many cannot.
+        StorageError: a shard cannot be written.
+    """
+    dataset = workdir.dataset()
+    with locked(workdir.path, "export-shards", workdir.shards):
+        plan = plan_shard_export(workdir, options, image_dir, monitor)
+        images, done, missing = plan.image_dir, dict(plan.done), plan.missing
+        if missing:
+            remove(workdir.shards / DATASET)
+        limit = max(options.max_errors, options.max_error_share * dataset.counts["images"])
+        faults = [fault for receipt in done.values() for fault in receipt.faults]
+        with contextlib.closing(_render(workdir, dataset, images, missing, options, workers, monitor)) as receipts:
+            for receipt in receipts:
+                monitor.detail(
+                    f"{receipt.name}: {receipt.samples} chips, {receipt.bytes} bytes, {len(receipt.faults)} images lost"
+                )
+                done[receipt.name] = receipt
+                faults += receipt.faults
+                if number_of_images(faults) > limit:
+                    break
+        if number_of_images(faults) > limit:
+            raise too_many(faults, images)
+        exported = Exported([done[shard.name] for shard in plan.shards], len(missing), images)
+        if exported.faults and not any(receipt.samples for receipt in exported.receipts):
+            for receipt in exported.receipts:
+                remove(receipt_path(workdir.shards, receipt.name))  # nothing of it is worth keeping
+            raise too_many([fault for _, fault in exported.faults], images)
+        _commit(workdir, dataset, exported, options)
+    return exported
+
+
+def _render(
+    workdir: Workdir,
+    dataset: Dataset,
+    images: Path,
+    plans: list[ShardPlan],
+    options: ExportOptions,
+    workers: Workers,
+    monitor: Monitor,
+) -> Generator[Receipt, None, None]:
+    """Receipts of the shards as they are finished."""
+    with monitor.progress("rendering chips", sum(plan.chips for plan in plans)) as advance:
+        tasks = [
+            (workdir.path, workdir.shards, dataset.epochs_id, images, some, options)
+            for some in _shared_out(plans, workers.count)
+        ]
+        # closed, it ends the worker processes before anything else is done about an interrupt
+        with contextlib.closing(workers.processes(render_stripe, tasks)) as results:
+            for receipts in results:
+                for receipt in receipts:
+                    advance(receipt.samples + sum(fault.chips for fault in receipt.faults))
+                    yield receipt
+
+
+def _shared_out(plans: list[ShardPlan], workers: int) -> list[list[ShardPlan]]:
+    """Plans for one worker at a time: stripes, or single shards where so few stripes would leave workers idle.
+
+    The bytes do not depend on it, only how often an image is decoded.
+    """
+    stripes: dict[tuple[int, int], list[ShardPlan]] = {}
+    for plan in plans:
+        stripes.setdefault((plan.part, plan.stripe), []).append(plan)
+    if workers == 1 or len(stripes) >= STRIPES_A_WORKER * workers:
+        return list(stripes.values())
+    return [[plan] for plan in plans]
+
+
+def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> dict[str, Receipt]:
+    """Receipts of the shards that are whole and hold what is planned."""
+    done = {}
+    for plan in plans:
+        if options.overwrite:
+            continue
+        receipt = read_receipt(folder, plan.name)
+        again = options.retry_errors or options.on_error == "fail"
+        if receipt is not None and receipt.plan_hash == plan.hash and not (receipt.faults and again):
+            done[plan.name] = receipt
+    return done
+
+
+def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: ExportOptions) -> None:
+    """Write the list of errors, declare the set complete, and remove shards of other plans."""
+    folder = workdir.shards
+    names = [receipt.name for receipt in exported.receipts]
+    rows = [(f.image_id, f.file_name, f.error, f.chips, name) for name, f in exported.faults]
+    schema = IMAGE_ERRORS.arrow_schema(dataset.epochs_id)
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    write_table(folder / "errors.parquet", pa.Table.from_arrays(arrays, schema=schema))
+    write_json(
+        folder / DATASET,
+        ShardSet(
+            format_version=FORMAT_VERSION,
+            id=dataset.epochs_id,
+            chip_size=dataset.positive_options.chip_size,
+            categories=dataset.categories,
+            render=options.render.as_text(),
+            samples=sum(receipt.samples for receipt in exported.receipts),
+            bytes=sum(receipt.bytes for receipt in exported.receipts),
+            lost_chips=sum(fault.chips for _, fault in exported.faults),
+            shards=names,
+        ),
+    )
+    write_train_index(workdir, dataset, folder, exported.receipts)
+    wanted = {path(folder, name) for name in names for path in (tar_path, index_path, receipt_path)}
+    for path in folder.iterdir():
+        if is_shard_file(path) and path not in wanted:
+            remove(path)
+
+
+def write_train_index(workdir: Workdir, dataset: Dataset, folder: Path, receipts: list[Receipt]) -> None:
+    """train-index.json, version 1, by which RF-DETR reads a folder of shards (``rfdetr.datasets.webdataset.index``)."""
+    kinds = [(part, kind) for part in range(dataset.parts) for kind in workdir.kinds(dataset)]
+    used = set().union(*(workdir.label_categories(dataset, *place).tolist() for place in kinds))
+    whole = [receipt for receipt in receipts if receipt.samples]
+    write_json(
+        folder / "train-index.json",
+        {
+            "version": 1,
+            "split": "train",
+            "shards": [tar_path(folder, receipt.name).name for receipt in whole],
+            "num_samples": sum(receipt.samples for receipt in whole),
+            "categories": dataset.categories,
+            "annotated_category_ids": sorted(used),
+            "category_ids": "remap",
+            "samples_per_shard": [receipt.samples for receipt in whole],
+        },
+    )

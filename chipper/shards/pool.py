@@ -1,0 +1,180 @@
+"""Reading samples out of shards by their place in the tar, in any order."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from chipper.errors import ShardError, WorkdirError
+from chipper.schemas import SHARD_INDEX
+from chipper.shards.shard_set import RERUN, read_shard_set
+from chipper.shards.writing import index_path, read_receipt, tar_path
+from chipper.storage.files import read_table
+from chipper.storage.locations import is_local, read_range, reconnect
+
+_INDICES = 64  # that a finder remembers
+
+
+class Pool:
+    """The samples of a folder of shards, local or at a URL: of all of them, or of the ``shards`` named.
+
+    Opening checks that every shard is whole, so that a missing one is named before training starts, not after an hour.
+    Safe to use after a fork: each process opens its own files.
+
+    Raises:
+        ShardError: the folder holds no finished export, or a shard is missing, cut or damaged.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[str] | None = None) -> None:
+        self.folder = folder
+        self.set = read_shard_set(folder)
+        self.names = self.set.shards if shards is None else list(shards)
+        empty = SHARD_INDEX.arrow_schema("").append(pa.field("shard", pa.int64())).empty_table()
+        indices = [empty]
+        for number, name in enumerate(self.names):
+            receipt = read_receipt(folder, name)
+            if receipt is None:
+                raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
+            try:
+                index = read_table(index_path(folder, name), SHARD_INDEX, None, "run `chipper verify`")
+            except WorkdirError as error:
+                raise ShardError(str(error)) from None
+            if not _inside(index, receipt.bytes):
+                raise ShardError(
+                    f"{index_path(folder, name)} speaks of bytes that the shard does not have; delete the shard and {RERUN}"
+                )
+            index = index.append_column("shard", pa.array(np.full(len(index), number)))
+            indices.append(index.replace_schema_metadata(empty.schema.metadata).cast(empty.schema))
+        table = pa.concat_tables(indices).sort_by("chip_id")
+        self.chip_id: npt.NDArray[np.int64] = table["chip_id"].to_numpy()
+        self._shard = table["shard"].to_numpy()
+        self._image = table["image_offset"].to_numpy(), table["image_size"].to_numpy()
+        self._record = table["json_offset"].to_numpy(), table["json_size"].to_numpy()
+        self._crc = table["crc32"].to_numpy()
+        self._key = table["key"]
+        self._files: dict[tuple[int, int], int] = {}
+        self._local, self._here = is_local(folder), (os.getpid(), folder)
+
+    def __len__(self) -> int:
+        return self.chip_id.size
+
+    def rows(self, chip_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row of each chip, -1 where the shards do not hold it."""
+        place = np.searchsorted(self.chip_id, chip_ids).clip(max=max(len(self) - 1, 0))
+        return np.where(self.chip_id[place] == chip_ids, place, -1) if len(self) else np.full(chip_ids.shape, -1)
+
+    def key(self, row: int) -> str:
+        """The sample's key."""
+        return str(self._key[row])
+
+    def checksums(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """CRC-32 of the samples, as the index gives them."""
+        found: npt.NDArray[np.uint32] = self._crc[rows]
+        return found
+
+    def in_file_order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """All rows in the order in which the shards hold them, and the number of the shard of each."""
+        rows: npt.NDArray[np.int64] = np.lexsort((self._image[0], self._shard))
+        return rows, self._shard[rows]
+
+    def distinct(self) -> npt.NDArray[np.int64]:
+        """Rows of different windows: variants may have chosen the same one."""
+        return np.sort(np.unique(self._key.to_numpy().astype(str), return_index=True)[1])
+
+    def read(self, row: int) -> tuple[bytes, bytes]:
+        """The JPEG and the JSON record of one sample, in one read.
+
+        Raises:
+            ShardError: the bytes are not those that were written.
+        """
+        start, end = int(self._image[0][row]), int(self._record[0][row] + self._record[1][row])
+        data = self._bytes(int(self._shard[row]), start, end)
+        jpeg = data[: int(self._image[1][row])]
+        record = data[int(self._record[0][row]) - start :]
+        if len(data) != end - start or zlib.crc32(record, zlib.crc32(jpeg)) != self._crc[row]:
+            raise self.damaged(row)
+        return jpeg, record
+
+    def damaged(self, row: int) -> ShardError:
+        """What to say of a sample that is not as it was written."""
+        name = tar_path(self.folder, self.names[int(self._shard[row])])
+        return ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
+
+    def _bytes(self, shard: int, start: int, end: int) -> bytes:
+        if self._local:
+            return os.pread(self._file(shard), end - start, start)
+        if self._here[0] != os.getpid():  # connections do not survive a fork
+            self._here = os.getpid(), reconnect(self.folder)
+        path = tar_path(self._here[1], self.names[shard])
+        try:
+            return read_range(path, start, end)
+        except Exception as error:  # each file system has its own kinds
+            raise ShardError(f"shard {path} cannot be read ({str(error).splitlines()[0]}); {RERUN}") from None
+
+    def _file(self, shard: int) -> int:
+        key = os.getpid(), shard  # a descriptor that a forked child shares would be closed under it
+        if key not in self._files:
+            path = tar_path(self.folder, self.names[shard])
+            try:
+                self._files[key] = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise ShardError(f"shard {path} cannot be opened ({error.strerror}); {RERUN}") from None
+        return self._files[key]
+
+
+class ShardFinder:
+    """Says which shards hold some chips, without reading every index: those of a kind and variant rise in chip id.
+
+    Raises:
+        ShardError: the folder holds no finished export, or an index that is looked at is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.set = folder, read_shard_set(folder)
+        self._stems: dict[str, list[str]] = {}
+        for name in self.set.shards:
+            self._stems.setdefault(name.rsplit("-", 3)[0], []).append(name)
+        self._ids: dict[str, npt.NDArray[np.int64]] = {}
+
+    def names(self, chip_ids: npt.NDArray[np.int64]) -> list[str]:
+        """The shards that hold any of the chips, by name."""
+        found = set()
+        for names in self._stems.values():
+            places = range(len(names))
+            for chip_id in chip_ids.tolist():
+                place = bisect.bisect_right(places, chip_id, key=lambda k: self._first(names, k)) - 1
+                if place >= 0 and chip_id in self._chip_ids(names[place]):
+                    found.add(names[place])
+        return sorted(found)
+
+    def _first(self, names: list[str], place: int) -> float:
+        """The first chip id from a shard on; one whose images were all lost has none."""
+        return next((int(ids[0]) for name in names[place:] if (ids := self._chip_ids(name)).size), math.inf)
+
+    def _chip_ids(self, name: str) -> npt.NDArray[np.int64]:
+        if name not in self._ids:
+            if len(self._ids) >= _INDICES:
+                self._ids.pop(next(iter(self._ids)))
+            try:
+                table = read_table(index_path(self.folder, name), SHARD_INDEX, None, RERUN, ["chip_id"])
+            except WorkdirError as error:
+                raise ShardError(str(error)) from None
+            self._ids[name] = np.sort(table["chip_id"].to_numpy())
+        return self._ids[name]
+
+
+def _inside(index: pa.Table, size: int) -> bool:
+    """Whether every sample lies inside a tar of ``size`` bytes, its JPEG before its record."""
+    image, image_size, record, record_size = (
+        index[name].to_numpy() for name in ("image_offset", "image_size", "json_offset", "json_size")
+    )
+    ordered = (image >= 0) & (image_size >= 0) & (record_size >= 0) & (record <= size) & (record_size <= size - record)
+    return bool((ordered & (image <= record) & (image_size <= record - image)).all())

@@ -1,0 +1,65 @@
+"""shards/dataset.json: what a finished export holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from chipper.coco.records import Category
+from chipper.errors import ShardError
+from chipper.images.options import PixelOptions
+from chipper.manifest.dataset import DATASET
+from chipper.schemas import SchemaMismatch
+from chipper.schemas.table import check_version
+from chipper.shards.writing import (
+    is_shard_file,
+    tar_path,
+)
+from chipper.storage.files import read_struct
+
+
+class ShardSet(msgspec.Struct):
+    """shards/dataset.json: written last, when every shard of the plan is whole."""
+
+    format_version: str
+    id: str  # what the workdir's epochs belong to
+    chip_size: int
+    categories: list[Category]
+    render: dict[str, str | int]
+    samples: int
+    bytes: int
+    lost_chips: int
+    shards: list[str]
+
+
+RERUN = "run `chipper export-shards` again"
+
+
+def exported_pixels(folder: Path) -> PixelOptions:
+    """The bands and the stretch of the shards in ``folder``; nothing given where no finished export lies there.
+
+    Raises:
+        ShardError: shards/dataset.json cannot be used.
+    """
+    if not (folder / DATASET).exists():
+        return PixelOptions()
+    return PixelOptions.from_text(read_shard_set(folder).render)
+
+
+def read_shard_set(folder: Path) -> ShardSet:
+    """Read shards/dataset.json; ShardError where no finished export lies."""
+    path = folder / DATASET
+    try:
+        found = read_struct(path, ShardSet)
+        check_version(found.format_version)
+        strange = [name for name in found.shards if not is_shard_file(tar_path(folder, name)) or "/" in name]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is no name of a shard")
+    except FileNotFoundError:
+        raise ShardError(
+            f"{path} does not exist: no finished export lies there; run `chipper export-shards` first"
+        ) from None
+    except (ValueError, SchemaMismatch, OSError) as error:
+        raise ShardError(f"{path} cannot be used ({error}); {RERUN}") from None
+    return found

@@ -1,0 +1,212 @@
+"""One shard: a tar of samples, its index, and the receipt that says it is whole.
+
+The order of commits is tar, index, receipt (``.done.json``), each written under a temporary name, synced and renamed. A
+shard is whole when its receipt is there and speaks of the plan that is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from chipper.errors import ShardError
+from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
+from chipper.storage.files import atomic, read_struct, remove, write_json, write_table
+
+_BLOCK = tarfile.BLOCKSIZE
+_Row = tuple[str, int, int, int, int, int, int]  # of the index
+_SHARD_FILE = re.compile(
+    r"(positives|negatives|epoch-\d{3,})(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)"
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One chip as it goes into a shard."""
+
+    key: str
+    chip_id: int
+    jpeg: bytes
+    record: bytes
+
+
+class ImageFault(msgspec.Struct):
+    """An image that could not be rendered."""
+
+    image_id: int
+    file_name: str
+    error: str
+    chips: int
+
+
+class Receipt(msgspec.Struct):
+    """``.done.json``: what the shard holds, and the hash of the plan that it fulfils."""
+
+    format_version: str
+    name: str
+    kind: str
+    samples: int
+    bytes: int
+    sha256: str
+    plan_hash: str
+    faults: list[ImageFault]
+
+
+def shard_name(kind: str, number: int, total: int) -> str:
+    """``positives-00007-of-00128``; the first number counts from 0."""
+    return f"{kind}-{number:05d}-of-{total:05d}"
+
+
+def is_shard_file(path: Path) -> bool:
+    """Whether a file has the name of a shard's tar, index or receipt; others are not chipper's to touch."""
+    return _SHARD_FILE.fullmatch(path.name) is not None
+
+
+def tar_path(folder: Path, name: str) -> Path:
+    """The shard's tar."""
+    return folder / f"{name}.tar"
+
+
+def index_path(folder: Path, name: str) -> Path:
+    """The shard's index."""
+    return folder / f"{name}.index.parquet"
+
+
+def receipt_path(folder: Path, name: str) -> Path:
+    """The shard's receipt."""
+    return folder / f"{name}.done.json"
+
+
+def read_receipt(folder: Path, name: str) -> Receipt | None:
+    """The shard's receipt, or None where the shard is not whole: no receipt, that of another shard, or a tar of
+    another size or no index.
+    """
+    try:
+        receipt = read_struct(receipt_path(folder, name), Receipt)
+        whole = tar_path(folder, name).stat().st_size == receipt.bytes and index_path(folder, name).exists()
+    except (OSError, ValueError):
+        return None
+    return receipt if whole and receipt.name == name else None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in a shard in the making, to which it can be taken back."""
+
+    samples: int
+    size: int
+    hash: Any
+
+
+class ShardWriter:
+    """A shard in the making, see `open_shard`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.faults: list[ImageFault] = []  # images of its plan that could not be rendered
+        self.receipt: Receipt | None = None  # once it is whole
+        self._file, self._rows = _Hashed(file), list[_Row]()
+
+    def add(self, sample: Sample) -> None:
+        """Write one sample as webdataset's TarWriter does, byte for byte.
+
+        (A test holds the two against each other. TarWriter itself is left alone because importing webdataset imports
+        torch, where that is installed: seconds and hundreds of MB in every rendering process.)
+        """
+        starts = []
+        for extension, data in (("jpg", sample.jpeg), ("json", sample.record)):
+            member = tarfile.TarInfo(f"{sample.key}.{extension}")
+            member.size, member.mode = len(data), 0o444
+            header = member.tobuf(tarfile.USTAR_FORMAT)
+            starts.append(self._file.size + len(header))
+            self._file.write(b"".join((header, data, bytes(-len(data) % _BLOCK))))
+        crc = zlib.crc32(sample.record, zlib.crc32(sample.jpeg))
+        self._rows.append((sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc))
+
+    def mark(self) -> Mark:
+        """Where the shard is now."""
+        return Mark(len(self._rows), self._file.size, self._file.sha256.copy())
+
+    def rewind(self, mark: Mark) -> None:
+        """Take back the samples that were added since."""
+        del self._rows[mark.samples :]
+        self._file.rewind(mark.size, mark.hash)
+
+    def _end(self, name: str, expected: int) -> None:
+        lost = sum(fault.chips for fault in self.faults)
+        samples = len(self._rows)
+        if samples + lost != expected or len({row[0] for row in self._rows}) != samples:
+            raise ShardError(f"shard {name} has {samples} samples and {lost} lost chips for a plan of {expected}")
+        end = 2 * _BLOCK
+        self._file.write(bytes(end + -(self._file.size + end) % tarfile.RECORDSIZE))
+
+    def _commit(self, folder: Path, name: str, kind: str, plan_hash: str) -> None:
+        columns = list(zip(*self._rows, strict=True)) if self._rows else [()] * len(SHARD_INDEX.columns)
+        schema = SHARD_INDEX.arrow_schema(plan_hash)
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+        write_table(index_path(folder, name), pa.Table.from_arrays(arrays, schema=schema))
+        size, sha256 = self._file.size, self._file.sha256.hexdigest()
+        receipt = Receipt(FORMAT_VERSION, name, kind, len(self._rows), size, sha256, plan_hash, self.faults)
+        write_json(receipt_path(folder, name), receipt)
+        self.receipt = receipt
+
+
+@contextmanager
+def open_shard(folder: Path, name: str, kind: str, plan_hash: str, expected: int) -> Iterator[ShardWriter]:
+    """Open one shard for writing; it is committed when the block ends well, and leaves nothing when it does not.
+
+    ``expected`` is the number of chips in the plan: samples and the chips of faults must add up to it.
+
+    Raises:
+        ShardError: samples are missing or there twice; nothing is committed.
+        StorageError: the shard cannot be written.
+    """
+    remove(receipt_path(folder, name))  # from here on the old shard, if any, is not whole
+    with atomic(tar_path(folder, name)) as file:
+        shard = ShardWriter(file)
+        yield shard
+        shard._end(name, expected)
+    shard._commit(folder, name, kind, plan_hash)
+
+
+class _Hashed:
+    """A file that counts and hashes what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.sha256, self.size = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> None:
+        self.sha256.update(data)
+        self.size += len(data)
+        self._file.write(data)
+
+    def rewind(self, size: int, sha256: Any) -> None:
+        """Cut the file to ``size``, at which its hash was ``sha256``."""
+        self._file.seek(size)
+        self._file.truncate()
+        self.size, self.sha256 = size, sha256
+
+
+def plan_hash(*columns: np.ndarray | bytes) -> str:
+    """SHA-256 over columns, each with its length; object columns by their text."""
+    digest = hashlib.sha256()
+    for column in columns:
+        if isinstance(column, bytes):
+            data = column
+        elif column.dtype == object:
+            data = msgspec.json.encode(column.tolist())
+        else:
+            data = np.ascontiguousarray(column).tobytes()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()

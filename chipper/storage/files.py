@@ -1,0 +1,190 @@
+"""Files that appear whole or not at all: written under a temporary name in the same folder, synced, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from chipper.errors import ChipperError, StorageError, WorkdirError
+from chipper.schemas import SchemaMismatch, Table
+from chipper.storage.locations import is_local, readable, regular_file, uploaded
+
+S = TypeVar("S", bound=msgspec.Struct)
+_CURES = {
+    errno.ENOSPC: "no space is left on that disk; free some and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "that file system is read-only; choose another place",
+    errno.EACCES: "permission is denied; choose another place or change its owner",
+    errno.EPERM: "permission is denied; choose another place or change its owner",
+}
+
+
+@contextlib.contextmanager
+def translate_os_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a StorageError with the cure."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno if error.errno is not None else _errno_in(str(error))
+        raise StorageError(f"cannot write {path}: {_CURES.get(number or 0, error.strerror or str(error))}") from error
+
+
+def _errno_in(message: str) -> int | None:
+    # pyarrow raises OSError without errno, but with "[errno 28]" in the message
+    for number in _CURES:
+        if f"[errno {number}]" in message:
+            return number
+    return None
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file for writing that becomes ``path`` when the block ends well, and vanishes when it does not."""
+    if not is_local(path):
+        with uploaded(path) as file:
+            yield file
+        return
+    # a name of its own, since a lost worker's task may be started again while it still writes
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with translate_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_directory(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with translate_os_errors(path):
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in ``folder`` and the folders in it; none may be at work."""
+    for ending in ("parquet", "tar", "json", "pt"):
+        for pattern in (f".*.{ending}*.partial", f"*/.*.{ending}*.partial"):
+            for left in folder.glob(pattern):
+                remove(left)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in ``directory`` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` (plain containers or msgspec structs) as indented JSON."""
+    with atomic(path) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+ROW_GROUP = 1 << 17
+"""Rows of a Parquet row group: small enough to read a range of images without much that lies beside it."""
+_REPEATED = ("image_id", "category_id", "kind", "variant", "scale_index", "record", "reason")
+"""Columns of few values. A dictionary of the others would be tried and given up, which doubles the time to write."""
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file: zstd, fixed layout, so that equal tables give equal bytes."""
+    write_tables(path, table.schema, [table])
+
+
+def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write a Parquet file of several tables one after the other, so that they need not fit into memory together."""
+    repeated = [name for name in schema.names if name in _REPEATED]
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated, "write_page_checksum": True}
+    with atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP)
+
+
+def read_table(
+    path: Path, table: Table, belongs_to: str | None, cure: str, columns: list[str] | None = None
+) -> pa.Table:
+    """Read a Parquet file of ``table``, all its columns or some.
+
+    Raises:
+        WorkdirError: it is missing, unreadable, another table or of other options; the message ends with ``cure``.
+    """
+    try:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
+            table.check(file.schema_arrow, belongs_to)
+            found = file.read(columns=columns)
+        for column in table.columns:
+            if not column.nullable and column.name in found.column_names and found[column.name].null_count:
+                raise SchemaMismatch(f"has rows without {column.name}")
+        return found
+    except SchemaMismatch as error:
+        raise WorkdirError(f"{path} {error}; {cure}") from error
+    except FileNotFoundError as error:
+        raise WorkdirError(f"{path} is missing; {cure}") from error
+    except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
+        # a damaged footer makes pyarrow stumble in many ways, some with the damaged bytes in their message
+        what = (str(error).splitlines() or [type(error).__name__])[0].encode("ascii", "backslashreplace").decode()
+        raise WorkdirError(f"{path} is damaged ({what}); {cure}") from error
+
+
+def read_bytes(path: Path, error: type[ChipperError], what: str, cure: str) -> bytes:
+    """The file's bytes, or ``error`` in one line where it cannot be read."""
+    try:
+        return regular_file(path).read_bytes()
+    except FileNotFoundError:
+        raise error(f"{what} {path} does not exist; {cure}") from None
+    except IsADirectoryError:
+        raise error(f"{what} {path} is a folder; {cure}") from None
+    except OSError as reason:
+        raise error(f"{what} {path} cannot be read ({reason.strerror}); {cure}") from None
+
+
+def read_struct(path: Path, type_: type[S]) -> S:
+    """A JSON file as a msgspec struct.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or not of that type.
+    """
+    data = regular_file(path).read_bytes()
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def fingerprint(*pieces: bytes) -> str:
+    """XXH3-128 of the pieces, each with its length, as 32 hex digits: tells inputs apart, is no protection from malice."""
+    digest = xxhash.xxh3_128()
+    for piece in pieces:
+        digest.update(len(piece).to_bytes(8, "little"))
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def fingerprint_of(path: Path) -> str:
+    """XXH3-128 of a file, which need not fit into memory."""
+    digest = xxhash.xxh3_128()
+    with open(regular_file(path), "rb") as file:
+        while piece := file.read(1 << 24):
+            digest.update(piece)
+    return digest.hexdigest()
