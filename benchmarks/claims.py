@@ -118,10 +118,12 @@ class Study:
             options = PositiveOptions.parse(
                 self.scales(method), valid_ranges=method.ranges, chip_size=self.size.chip, seed=seed
             )
-            build_positives(self.train_json, workdir, options, None, True, Workers(1), self.monitor)
+            build_positives(self.train_json, workdir, options, overwrite=True, workers=Workers(1), monitor=self.monitor)
             if method.negatives:
-                mine_negatives(workdir, self.proposals(seed), NegativeOptions(), Workers(1), self.monitor)
-            export_shards(workdir, ExportOptions(), None, Workers(1), self.monitor)
+                mine_negatives(
+                    workdir, self.proposals(seed), NegativeOptions(), workers=Workers(1), monitor=self.monitor
+                )
+            export_shards(workdir, ExportOptions(), workers=Workers(1), monitor=self.monitor)
         return workdir
 
     def rpn(self, seed: int) -> Path:

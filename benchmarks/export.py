@@ -13,7 +13,6 @@ from PIL import Image
 from benchmarks.sets import coco128_again_and_again, coco128_chips
 from benchmarks.timing import COCO128
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.export import export_shards, render_stripe
 from chipper.shards.options import ExportOptions
@@ -55,12 +54,14 @@ def main() -> None:
         def exported(jobs: int) -> float:
             shutil.rmtree(larger.shards, ignore_errors=True)
             started = time.perf_counter()
-            export_shards(larger, ExportOptions(chips_per_shard=100), COCO128 / "images", Workers(jobs), Monitor())
+            export_shards(
+                larger, ExportOptions(chips_per_shard=100), image_dir=COCO128 / "images", workers=Workers(jobs)
+            )
             return time.perf_counter() - started
 
         exported(2)  # starts the processes
         one, two = (min(times) for times in zip(*[(exported(1), exported(2)) for _ in range(4)], strict=True))
-        export_shards(workdir, ExportOptions(chips_per_shard=10_000), COCO128 / "images", Workers(1), Monitor())
+        export_shards(workdir, ExportOptions(chips_per_shard=10_000), image_dir=COCO128 / "images", workers=Workers(1))
         chips, images = chips_of(workdir), sorted((COCO128 / "images").iterdir())
         size = sum(path.stat().st_size for path in workdir.shards.glob("*.tar"))
         pairs = [(rendering(workdir, COCO128 / "images", 10_000), codec(images, chips)) for _ in range(4)]

@@ -21,23 +21,23 @@ COCO_IMAGES = 118_287  # of train2017
 BUILD = """
 import sys, time
 from pathlib import Path
-from chipper.build import build_positives
-from chipper.options import PositiveOptions
-from chipper.progress import Monitor
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.build_positives import build_positives
+from chipper.mining.options import PositiveOptions
+from chipper.parallel.progress import Monitor
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 started = time.perf_counter()
-build_positives(Path(sys.argv[1]), Workdir(Path(sys.argv[2])), PositiveOptions.parse(), None, True, Workers(), Monitor())
+build_positives(Path(sys.argv[1]), Workdir(Path(sys.argv[2])), PositiveOptions.parse(), overwrite=True)
 print(time.perf_counter() - started)
 """
 MINE = """
 import sys, time
 from pathlib import Path
-from chipper.mine import mine_workdir
-from chipper.options import NegativeOptions
-from chipper.progress import Monitor
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.mine_negatives import mine_negatives
+from chipper.mining.options import NegativeOptions
+from chipper.parallel.progress import Monitor
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 started = time.perf_counter()
 mine_workdir(Workdir(Path(sys.argv[1])), Path(sys.argv[2]), NegativeOptions(), Workers(), Monitor())
 print(time.perf_counter() - started)

@@ -14,7 +14,6 @@ from pathlib import Path
 from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128
 from chipper.errors import ShardError
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.verify import verify_shards
 
@@ -34,7 +33,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def complete(folder: Path) -> bool:
     """Whether verify calls what lies there a whole set."""
     try:
-        return not verify_shards(folder, False, Workers(1), Monitor()).faults
+        return not verify_shards(folder, workers=Workers(1)).faults
     except ShardError:
         return False
 

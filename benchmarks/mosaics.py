@@ -17,7 +17,6 @@ from benchmarks.sets import mosaics
 from chipper.manifest.build_positives import build_positives
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import PositiveOptions
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
@@ -57,8 +56,8 @@ def main() -> None:
         for scales, ranges in (("1", ":"), ("0.5,1,2", "120:,32:150,:80")):
             workdir = Workdir(folder / scales)
             options = PositiveOptions.parse(scales=scales, valid_ranges=ranges)
-            build_positives(coco, workdir, options, None, False, Workers(1), Monitor())
-            export_shards(workdir, ExportOptions(), images, Workers(1), Monitor())
+            build_positives(coco, workdir, options, workers=Workers(1))
+            export_shards(workdir, ExportOptions(), image_dir=images, workers=Workers(1))
             chips = chips_of(workdir)
             pairs = [(rendering(workdir, images, 10_000), codec(sorted(images.iterdir()), chips)) for _ in range(3)]
             seconds, limit = (min(times) * 1e3 / len(chips) for times in zip(*pairs, strict=True))

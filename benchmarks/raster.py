@@ -15,9 +15,9 @@ SIDE = 12_000
 CHIPS = """
 import sys, time
 from pathlib import Path
-from chipper.images import open_source
-from chipper.options import PixelOptions
-from chipper.render import render_chip
+from chipper.images.decoded import open_source
+from chipper.images.options import PixelOptions
+from chipper.shards.render import render_chip
 path, stretch, side = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 pixels = PixelOptions() if stretch == "-" else PixelOptions("3,2,1", stretch)
 started = time.perf_counter()

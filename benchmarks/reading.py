@@ -16,7 +16,6 @@ from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128, best_of
 from chipper.detection.chips import decode_chip
 from chipper.detection.loader import ChipLoader, LoaderOptions
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.epochs import export_epochs
 from chipper.shards.export import export_shards
@@ -45,7 +44,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         workdir = coco128_chips(Path(folder))
-        export_shards(workdir, ExportOptions(), COCO128 / "images", Workers(), Monitor())
+        export_shards(workdir, ExportOptions(), image_dir=COCO128 / "images")
         pool = Pool(workdir.shards)
         rows = np.random.default_rng(0).permutation(len(pool)).tolist()
         tars = [str(workdir.shards / f"{name}.tar") for name in pool.set.shards]
@@ -60,9 +59,9 @@ def main() -> None:
         limit = best_of(lambda: bare(jpegs), 4)
         scaling = scaling_of_bare_decoding(jpegs)
         started = time.perf_counter()
-        verify_shards(workdir.shards, False, Workers(1), Monitor())
+        verify_shards(workdir.shards, workers=Workers(1))
         verified = time.perf_counter() - started
-        receipts = export_epochs(workdir, 1000, Workers(), Monitor())
+        receipts = export_epochs(workdir, 1000)
 
         def batches(workers: int, stream: bool) -> float:
             """Samples a second of the first epoch's batches, once the workers are under way."""

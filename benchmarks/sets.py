@@ -14,15 +14,14 @@ from chipper.manifest.build_positives import build_positives
 from chipper.manifest.mine_negatives import mine_negatives
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import NegativeOptions, PositiveOptions
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 
 
 def coco128_chips(folder: Path) -> Workdir:
     """A workdir of coco128's positive and negative chips, not exported yet."""
     workdir = Workdir(folder / "chips")
-    build_positives(COCO128 / "instances.json", workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor())
-    mine_negatives(workdir, COCO128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+    build_positives(COCO128 / "instances.json", workdir, PositiveOptions.parse(), workers=Workers(1))
+    mine_negatives(workdir, COCO128 / "proposals.pkl", NegativeOptions(), workers=Workers(1))
     return workdir
 
 
@@ -38,7 +37,7 @@ def coco128_again_and_again(folder: Path, times: int) -> Workdir:
     path = folder / "again.json"
     path.write_text(json.dumps(content | {"images": images, "annotations": annotations}))
     workdir = Workdir(folder / "again")
-    build_positives(path, workdir, PositiveOptions.parse(), None, False, Workers(1), Monitor())
+    build_positives(path, workdir, PositiveOptions.parse(), workers=Workers(1))
     return workdir
 
 

@@ -27,8 +27,6 @@ from chipper.detection.model import build_model
 from chipper.detection.train_options import TrainOptions
 from chipper.manifest.workdir import Workdir
 from chipper.mining.scales import parse_scales, parse_valid_ranges
-from chipper.parallel.progress import Monitor
-from chipper.parallel.workers import Workers
 from chipper.runs import StepReport
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
@@ -138,7 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workdir = coco128_chips(Path(temporary))
-        export_shards(workdir, ExportOptions(), COCO128 / "images", Workers(), Monitor())
+        export_shards(workdir, ExportOptions(), image_dir=COCO128 / "images")
         dataset = workdir.dataset()
         chips = workdir.epoch(dataset, 0).size / dataset.counts["images"]
         rival = torchvision_images_a_second(given)

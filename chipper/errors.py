@@ -19,7 +19,21 @@ CheckpointError         a checkpoint is damaged or belongs to another model or c
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 _LONGEST = 600  # characters of a message that holds what a file holds
+_OPTION = re.compile("\ue000(\\w+)\ue001")  # two letters that Unicode leaves to private use
+
+
+def option(name: str) -> str:
+    """The option ``name`` inside a message: Python shows the name of the field, the command line its flag."""
+    return f"\ue000{name}\ue001"
+
+
+def spelled(text: str, flag: Callable[[str], str] = str) -> str:
+    """``text`` with every `option` in it as ``flag`` spells its name."""
+    return _OPTION.sub(lambda found: flag(found[1]), text)
 
 
 def one_line(text: str) -> str:
@@ -35,7 +49,14 @@ class ChipperError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return self.told()
+
+    def __format__(self, spec: str) -> str:
+        return super().__str__()  # inside the message of another error, options stay what they are
+
+    def told(self, flag: Callable[[str], str] = str) -> str:
+        """The message, with options as ``flag`` spells them."""
+        return one_line(spelled(super().__str__(), flag))
 
 
 class OptionError(ChipperError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chipper.errors import CheckpointError
+from chipper.errors import CheckpointError, option
 from chipper.mining.options import PositiveOptions
 from chipper.storage.files import read_struct
 
@@ -70,7 +70,7 @@ def read_config(run_dir: Path) -> RunConfig:
         return config
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path} does not exist: no training run lies there; train first, or give --run"
+            f"{path} does not exist: no training run lies there; train first, or give {option('run')}"
         ) from None
     except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be used ({error}); train again under another --name") from None
+        raise CheckpointError(f"{path} cannot be used ({error}); train again under another {option('name')}") from None

@@ -84,10 +84,10 @@ def _run(
     if dry_run:
         from chipper.formats.chips import plan_chip_export
 
-        chips = plan_chip_export(workdir, out, chosen, val_share)
+        chips = plan_chip_export(workdir, out, epoch=chosen, val_share=val_share)
         print_summary(f"Chips in {out} (dry run: nothing written)", [("chips", f"{chips:,}")], {"chips": chips})
         return
-    copied = export(workdir, out, chosen, val_share, workers, ConsoleMonitor())
+    copied = export(workdir, out, epoch=chosen, val_share=val_share, workers=workers, monitor=ConsoleMonitor())
     rows = [(split, f"{chips:,} chips with {copied.labels[split]:,} labels") for split, chips in copied.chips.items()]
     if copied.left_out:
         rows.append(("left out", f"{copied.left_out:,} labels of crowds and of objects under 10 px"))

@@ -73,6 +73,7 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         session = ctx.ensure_object(Session)
         session.command = str(ctx.info_name)
+        session.flags = {str(p.name): max(p.opts, key=len) for p in self.params if isinstance(p, click.Option)}
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:

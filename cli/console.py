@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from chipper.cli.session import Session
+from chipper.errors import spelled
 from chipper.parallel.progress import Monitor
 from chipper.quantities import human_bytes, human_seconds
 
@@ -28,15 +29,18 @@ class ConsoleMonitor(Monitor):
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=self._session.quiet)
 
     def note(self, message: str) -> None:
+        message = self._spelled(message)
         self._session.log.write(message)
         self._console.print(self._stamp(message), markup=False)
 
     def detail(self, message: str) -> None:
+        message = self._spelled(message)
         self._session.log.write(message)
         if self._session.verbose:
             self._console.print(self._stamp(message), markup=False)
 
     def warn(self, message: str) -> None:
+        message = self._spelled(message)
         self._session.warnings.append(message)
         self._session.log.write(f"warning: {message}")
         Console(stderr=True, highlight=False, soft_wrap=True).print(self._stamp(f"warning: {message}"), markup=False)
@@ -44,6 +48,10 @@ class ConsoleMonitor(Monitor):
     def skip(self, message: str) -> None:
         self._session.skipped += 1
         self.warn(message)
+
+    def _spelled(self, message: str) -> str:
+        """The message, with the options of the library as this command line has them."""
+        return spelled(message, self._session.flag)
 
     def _stamp(self, message: str) -> str:
         return message if self._console.is_terminal else f"{time.strftime('%H:%M:%S')} {message}"

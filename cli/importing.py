@@ -11,8 +11,9 @@ import click
 
 from chipper.cli.command import SKIPPED_ITEMS, command
 from chipper.cli.console import ConsoleMonitor, print_summary
-from chipper.cli.options import Place, dry_run_option
+from chipper.cli.options import Place, dry_run_option, field_option
 from chipper.errors import OptionError
+from chipper.formats.files import ImportOptions
 
 _NAMED = 5  # files that could not be used
 _NAMES = 12  # categories
@@ -36,18 +37,14 @@ _classes_option = click.option(
     type=Place(path_type=Path, dir_okay=False),
     help="Text file with the names of the categories, one a line, in the order of their ids.",
 )
-_difficult_option = click.option(
-    "--difficult",
-    type=click.Choice(["ignore", "keep", "drop"]),
-    default="ignore",
-    show_default=True,
+_difficult_option = field_option(
+    ImportOptions,
+    "difficult",
     help="Objects marked difficult: ignore counts them neither as object nor as background (iscrowd 1).",
 )
-_on_error_option = click.option(
-    "--on-error",
-    type=click.Choice(["skip", "fail"]),
-    default="skip",
-    show_default=True,
+_on_error_option = field_option(
+    ImportOptions,
+    "on_error",
     help="What to do with an annotation file or image that cannot be used.",
 )
 
@@ -163,7 +160,7 @@ def _run(
     **options: Any,
 ) -> None:
     from chipper.formats.assembly import write_coco
-    from chipper.formats.files import ImportOptions, read_classes
+    from chipper.formats.files import read_classes
 
     monitor = ConsoleMonitor()
     if out.exists() and not overwrite:

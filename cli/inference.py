@@ -96,7 +96,9 @@ def propose(
 
         number = len(dataset.positive_options.scales if scales is None else parse_scales(scales))
         pixels = pixels.over(exported_pixels(workdir.shards))
-        found = selective_search(images, folder, per_scale * number, workers, ConsoleMonitor(), pixels)
+        found = selective_search(
+            images, folder, per_scale * number, workers=workers, monitor=ConsoleMonitor(), pixels=pixels
+        )
     if out.suffix == ".parquet":
         write_proposals(out, found)
     else:
@@ -260,7 +262,7 @@ def _run_dir(workdir: Workdir, name: str | None, detects: bool = False) -> Path:
     from chipper.runs import read_config
 
     if name is not None:
-        return workdir.run_dir(name, "--run")
+        return workdir.run_dir(name, "run")
     found = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
     for path in reversed(found):
         if not (detects and read_config(path.parent).training.get("rpn_only")):

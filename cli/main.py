@@ -103,7 +103,7 @@ def run() -> None:
     try:
         code = main(standalone_mode=False, obj=session)
     except ChipperError as error:
-        code = _fail(session, error, str(error), error.exit_code)
+        code = _fail(session, error, error.told(session.flag), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2

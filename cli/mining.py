@@ -13,6 +13,7 @@ from chipper.cli.options import (
     Place,
     coco_argument,
     dry_run_option,
+    field_option,
     image_dir_option,
     positive_options,
     workdir_option,
@@ -20,23 +21,17 @@ from chipper.cli.options import (
 )
 from chipper.manifest.dataset import Dataset
 from chipper.manifest.workdir import Workdir
-from chipper.mining.options import EPOCHS, NegativeOptions, PositiveOptions
+from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.parallel.workers import Workers
 
 
 @command("build-positives")
 @coco_argument
 @positive_options
-@click.option(
-    "--variants",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Positive sets with other random ties; epoch e uses set e mod V.",
-)
-@click.option("--epochs", type=int, default=EPOCHS, show_default=True, help="Epoch lists to write.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
-@click.option("--masks", is_flag=True, help="Keep segmentations, clipped to each chip.")
+@field_option(PositiveOptions, "variants", help="Positive sets with other random ties; epoch e uses set e mod V.")
+@field_option(PositiveOptions, "epochs", help="Epoch lists to write.")
+@field_option(PositiveOptions, "seed", help="Seed of all random choices.")
+@field_option(PositiveOptions, "masks", help="Keep segmentations, clipped to each chip.")
 @click.option("--overwrite", is_flag=True, help="Replace a workdir made from another file or with other options.")
 @image_dir_option
 @workdir_option
@@ -61,7 +56,16 @@ def build_positives(
     from chipper.manifest.build_positives import build_positives as build
 
     chosen = PositiveOptions.parse(**options)
-    dataset = build(coco, workdir, chosen, image_dir, overwrite, workers, ConsoleMonitor(), dry_run)
+    dataset = build(
+        coco,
+        workdir,
+        chosen,
+        image_dir=image_dir,
+        overwrite=overwrite,
+        workers=workers,
+        monitor=ConsoleMonitor(),
+        dry_run=dry_run,
+    )
     title = f"Positive chips in {workdir.path}" + (" (dry run: nothing written)" if dry_run else "")
     print_summary(title, _positive_rows(dataset), {"workdir": str(workdir.path), "id": dataset.id, **dataset.counts})
 
@@ -113,31 +117,18 @@ def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
     required=True,
     help="SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.",
 )
-@click.option(
-    "--max-proposals",
-    type=int,
-    default=900,
-    show_default=True,
-    help="Best proposals of an image that count, after NMS.",
-)
-@click.option(
-    "--nms", type=float, default=0.7, show_default=True, help="IoU over which the lower-scored proposal is dropped."
-)
+@field_option(NegativeOptions, "max_proposals", help="Best proposals of an image that count, after NMS.")
+@field_option(NegativeOptions, "nms", help="IoU over which the lower-scored proposal is dropped.")
 @click.option(
     "--min-proposals",
     type=(int, int),
-    default=(25, 10),
+    default=(NegativeOptions.min_proposals_finest, NegativeOptions.min_proposals),
     show_default=True,
     metavar="FINEST OTHER",
     help="Proposals that make a negative chip, at the finest scale and at the others.",
 )
-@click.option(
-    "--negatives-per-image",
-    "per_image",
-    type=int,
-    default=2,
-    show_default=True,
-    help="Negative chips of an image in an epoch, at most.",
+@field_option(
+    NegativeOptions, "per_image", "--negatives-per-image", help="Negative chips of an image in an epoch, at most."
 )
 @workdir_option
 @workers_options
@@ -153,7 +144,7 @@ def mine_negatives(
     from chipper.manifest.mine_negatives import mine_negatives
 
     negative = NegativeOptions(min_proposals_finest=min_proposals[0], min_proposals=min_proposals[1], **options)
-    dataset = mine_negatives(workdir, proposals, negative, workers, ConsoleMonitor(), dry_run)
+    dataset = mine_negatives(workdir, proposals, negative, workers=workers, monitor=ConsoleMonitor(), dry_run=dry_run)
     assert dataset.negatives is not None
     counts = dataset.negatives.counts
     chips = counts["negative_chips"]

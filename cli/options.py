@@ -11,11 +11,26 @@ import click
 
 from chipper.images.options import PixelOptions
 from chipper.manifest.workdir import Workdir
-from chipper.mining.options import CHIP_SIZE, PLACEMENTS, STRIDE
+from chipper.mining.options import STRIDE, PositiveOptions
 from chipper.mining.scales import DEFAULT_SCALES, DEFAULT_VALID_RANGES
 from chipper.parallel.cluster import Cluster
 from chipper.parallel.workers import Workers
 from chipper.storage.locations import is_local, location
+
+
+def field_option(options: type[Any], name: str, *flags: str, **settings: Any) -> Callable[[Any], Any]:
+    """A click option for the field ``name`` of the dataclass ``options``, which says its type, default and choices.
+
+    ``flags`` are those of the command line, ``--name`` where none are given; ``settings`` are click's, ``help`` above all.
+    """
+    field = options.__dataclass_fields__[name]
+    words = flags or (f"--{name.replace('_', '-')}",)
+    if field.type == "bool":
+        return click.option(*words, name, is_flag=True, **settings)
+    kind: Any = {"int": int, "float": float, "str": str}[str(field.type).removesuffix(" | None")]
+    if "choices" in field.metadata:
+        kind = click.Choice(field.metadata["choices"])
+    return click.option(*words, name, type=kind, **{"default": field.default, "show_default": True} | settings)
 
 
 class Place(click.Path):
@@ -134,19 +149,15 @@ _POSITIVE_OPTIONS = (
         default=None,
         help=f"sqrt(w*h) in source px for each scale, low:high.  [default: {DEFAULT_VALID_RANGES}]",
     ),
-    click.option("--chip-size", type=int, default=CHIP_SIZE, show_default=True, help="Side of a chip, px."),
+    field_option(PositiveOptions, "chip_size", help="Side of a chip, px."),
     click.option(
         "--stride",
         default=STRIDE,
         show_default=True,
         help="Distance of candidate windows, px; 56-59 draws one for each variant.",
     ),
-    click.option(
-        "--placement",
-        type=click.Choice(PLACEMENTS),
-        default="grid",
-        show_default=True,
-        help="Positive windows stand on the grid, or slide: anywhere, which takes fewer.",
+    field_option(
+        PositiveOptions, "placement", help="Positive windows stand on the grid, or slide: anywhere, which takes fewer."
     ),
 )
 

@@ -71,6 +71,6 @@ def preview(
         title = f"Pictures in {folder} (dry run: nothing written)"
         print_summary(title, rows, {"pictures": [str(path) for path in paths]})
         return
-    written = draw(workdir, options, folder, image_dir, ConsoleMonitor())
+    written = draw(workdir, options, folder, image_dir=image_dir, monitor=ConsoleMonitor())
     rows = [("pictures", f"{len(written):,}")]
     print_summary(f"Pictures in {folder}", rows, {"pictures": [str(path) for path in written]})

@@ -40,6 +40,6 @@ def report(workdir: Workdir, out: Path | None, dry_run: bool) -> None:
     from chipper.report.findings import findings
     from chipper.report.page import write_report
 
-    made = write_report(workdir, path, ConsoleMonitor())
+    made = write_report(workdir, path, monitor=ConsoleMonitor())
     rows = [("size", human_bytes(path.stat().st_size)), ("worth a look", f"{len(findings(made)):,}")]
     print_summary(f"Report in {path}", rows, {"out": str(path), "findings": len(findings(made))})

@@ -30,6 +30,8 @@ class Session:
     """Seconds of each stage, in the order they began."""
     data: dict[str, Any] = field(default_factory=dict)
     """What ``--json`` prints, but for what every command adds."""
+    flags: dict[str, str] = field(default_factory=dict)
+    """How the command line spells the options of the command, by name."""
     _started: float = field(default_factory=time.perf_counter)
 
     @staticmethod
@@ -37,6 +39,10 @@ class Session:
         """That of the command that runs; a silent one where none does."""
         context = click.get_current_context(silent=True)
         return (context and context.find_object(Session)) or Session()
+
+    def flag(self, name: str) -> str:
+        """The flag of an option of the library: ``--image-dir`` of ``image_dir``."""
+        return self.flags.get(name) or f"--{name.replace('_', '-')}"
 
     def seconds(self) -> float:
         """Since the command began."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from chipper.cli.command import SKIPPED_ITEMS, command
 from chipper.cli.console import ConsoleMonitor, human_bytes, print_summary
 from chipper.cli.options import (
     dry_run_option,
+    field_option,
     image_dir_option,
     jobs_option,
     pixel_options,
@@ -25,23 +27,15 @@ from chipper.shards.options import ExportOptions, RenderOptions
 
 
 @command("export-shards")
-@click.option("--quality", type=int, default=90, show_default=True, help="JPEG quality.")
-@click.option(
-    "--subsampling",
-    type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]),
-    default="4:2:0",
-    show_default=True,
-    help="JPEG chroma.",
-)
-@click.option(
-    "--exif",
-    type=click.Choice(["auto", "apply", "ignore"]),
-    default="auto",
-    show_default=True,
+@field_option(RenderOptions, "quality", help="JPEG quality.")
+@field_option(RenderOptions, "subsampling", help="JPEG chroma.")
+@field_option(
+    RenderOptions,
+    "exif",
     help="The EXIF orientation flag: auto applies it when that gives the size in the annotations.",
 )
 @pixel_options
-@click.option("--chips-per-shard", type=int, default=1000, show_default=True, help="Chips in a shard, about.")
+@field_option(ExportOptions, "chips_per_shard", help="Chips in a shard, about.")
 @click.option(
     "--layout",
     type=click.Choice(["pool", "epochs"]),
@@ -49,22 +43,10 @@ from chipper.shards.options import ExportOptions, RenderOptions
     show_default=True,
     help="epochs: also a folder of shards for each epoch, in its order, for streaming from start to end.",
 )
-@click.option(
-    "--on-error",
-    type=click.Choice(["skip", "fail"]),
-    default="skip",
-    show_default=True,
-    help="What to do with an image that cannot be rendered.",
-)
-@click.option(
-    "--max-errors",
-    type=int,
-    default=100,
-    show_default=True,
-    help="Stop when so many images, and a tenth of all, cannot be rendered.",
-)
-@click.option("--retry-errors", is_flag=True, help="Render shards with failed images again.")
-@click.option("--overwrite", is_flag=True, help="Render every shard again, as after images were replaced.")
+@field_option(ExportOptions, "on_error", help="What to do with an image that cannot be rendered.")
+@field_option(ExportOptions, "max_errors", help="Stop when so many images, and a tenth of all, cannot be rendered.")
+@field_option(ExportOptions, "retry_errors", help="Render shards with failed images again.")
+@field_option(ExportOptions, "overwrite", help="Render every shard again, as after images were replaced.")
 @image_dir_option
 @shards_option
 @workdir_option
@@ -73,6 +55,7 @@ from chipper.shards.options import ExportOptions, RenderOptions
 @click.pass_context
 def export_shards(
     context: click.Context,
+    /,
     workdir: Workdir,
     image_dir: Path | None,
     workers: Workers,
@@ -80,13 +63,9 @@ def export_shards(
     subsampling: str,
     exif: str,
     pixels: PixelOptions,
-    chips_per_shard: int,
     layout: str,
-    on_error: str,
-    max_errors: int,
-    retry_errors: bool,
-    overwrite: bool,
     dry_run: bool,
+    **export: Any,
 ) -> None:
     """Render the chips into WebDataset shards.
 
@@ -96,17 +75,18 @@ def export_shards(
     Example: chipper export-shards
     """
     from chipper.shards.epochs import export_epochs
-    from chipper.shards.export import export_shards as export
+    from chipper.shards.export import export_shards as export_all
 
-    render = RenderOptions(quality, subsampling, exif, pixels)
-    options = ExportOptions(
-        render, chips_per_shard, on_error, max_errors, retry_errors=retry_errors, overwrite=overwrite
-    )
+    options = ExportOptions(RenderOptions(quality, subsampling, exif, pixels), **export)
     if dry_run:
         _print_plan(workdir, options, image_dir)
         return
-    exported = export(workdir, options, image_dir, workers, ConsoleMonitor())
-    copied = export_epochs(workdir, chips_per_shard, workers, ConsoleMonitor()) if layout == "epochs" else []
+    exported = export_all(workdir, options, image_dir=image_dir, workers=workers, monitor=ConsoleMonitor())
+    copied = (
+        export_epochs(workdir, options.chips_per_shard, workers=workers, monitor=ConsoleMonitor())
+        if layout == "epochs"
+        else []
+    )
     kinds: Counter[str] = Counter()
     for receipt in exported.receipts:
         kinds[receipt.kind] += receipt.samples
@@ -157,7 +137,7 @@ def export_shards(
 def _print_plan(workdir: Workdir, options: ExportOptions, image_dir: Path | None) -> None:
     from chipper.shards.export import plan_shard_export
 
-    plan = plan_shard_export(workdir, options, image_dir, ConsoleMonitor())
+    plan = plan_shard_export(workdir, options, image_dir=image_dir, monitor=ConsoleMonitor())
     missing = plan.missing
     chips = {"to render": sum(shard.chips for shard in missing), "in all": sum(shard.chips for shard in plan.shards)}
     rows = [
@@ -183,7 +163,7 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
     from chipper.errors import ShardError
     from chipper.shards.verify import verify_shards
 
-    checked = verify_shards(workdir.shards, deep, Workers(jobs), ConsoleMonitor())
+    checked = verify_shards(workdir.shards, deep=deep, workers=Workers(jobs), monitor=ConsoleMonitor())
     for fault in checked.faults:
         click.echo(fault, err=True)
     print_summary(

@@ -160,7 +160,6 @@ def build() -> Callable[..., Any]:
     from chipper.manifest.build_positives import build_positives
     from chipper.manifest.workdir import Workdir
     from chipper.mining.options import PositiveOptions
-    from chipper.parallel.progress import Monitor
     from chipper.parallel.workers import Workers
 
     def run(
@@ -168,7 +167,7 @@ def build() -> Callable[..., Any]:
     ) -> Workdir:
         workdir = Workdir(folder)
         parsed = PositiveOptions.parse(**options)
-        build_positives(coco, workdir, parsed, image_dir, overwrite, Workers(jobs), Monitor())
+        build_positives(coco, workdir, parsed, image_dir=image_dir, overwrite=overwrite, workers=Workers(jobs))
         return workdir
 
     return run
@@ -179,11 +178,10 @@ def mine() -> Callable[..., Any]:
     """mine(workdir, proposals, jobs=1, **options) runs mine-negatives; gives the dataset."""
     from chipper.manifest.mine_negatives import mine_negatives
     from chipper.mining.options import NegativeOptions
-    from chipper.parallel.progress import Monitor
     from chipper.parallel.workers import Workers
 
     def run(workdir: Any, proposals: Path, jobs: int = 1, **options: Any) -> Any:
-        return mine_negatives(workdir, proposals, NegativeOptions(**options), Workers(jobs), Monitor())
+        return mine_negatives(workdir, proposals, NegativeOptions(**options), workers=Workers(jobs))
 
     return run
 
@@ -191,14 +189,13 @@ def mine() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def export() -> Callable[..., Any]:
     """export(workdir, jobs=1, image_dir=None, render=None, **options) runs export-shards; gives what it did."""
-    from chipper.parallel.progress import Monitor
     from chipper.parallel.workers import Workers
     from chipper.shards.export import export_shards
     from chipper.shards.options import ExportOptions, RenderOptions
 
     def run(workdir: Any, jobs: int = 1, image_dir: Path | None = None, render: Any = None, **options: Any) -> Any:
         chosen = ExportOptions(render=render or RenderOptions(), **{"chips_per_shard": 8, **options})
-        return export_shards(workdir, chosen, image_dir, Workers(jobs), Monitor())
+        return export_shards(workdir, chosen, image_dir=image_dir, workers=Workers(jobs))
 
     return run
 

@@ -19,7 +19,6 @@ from PIL import Image
 import chipper.shards.stripes
 from chipper.errors import ShardError
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.verify import verify_shards
 
@@ -37,7 +36,7 @@ def workdir(own_drawn: Any, tmp_path: Path, build: Callable[..., Workdir], mine:
 def is_whole(shards: Path) -> bool:
     """Whether verify calls what lies there a finished export."""
     try:
-        return not verify_shards(shards, False, Workers(1), Monitor()).faults
+        return not verify_shards(shards, workers=Workers(1)).faults
     except ShardError:
         return False
 
@@ -75,13 +74,13 @@ KILLED_AT_EACH_STEP = '''
 import contextlib, io, os, shutil, signal, sys
 from pathlib import Path
 import chipper.storage.files
-from chipper.export import export_shards
-from chipper.options import ExportOptions
-from chipper.progress import Monitor
-from chipper.verify import verify_shards
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
+from chipper.parallel.progress import Monitor
+from chipper.shards.verify import verify_shards
 from chipper.errors import ShardError
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 
 workdir = Workdir(Path(sys.argv[1]))
 steps, fatal = 0, None
@@ -122,7 +121,7 @@ def forked(work):
 
 def export():
     patch()
-    export_shards(workdir, ExportOptions(), None, Workers(1), Monitor())
+    export_shards(workdir, ExportOptions(), workers=Workers(1))
     return True
 
 def counted():

@@ -15,7 +15,7 @@ from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.predict import InferenceScales, predict, propose
 from chipper.detection.training import TrainRequest, train_workdir
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 from chipper.evaluation.saved import save_evaluation
 from chipper.evaluation.scores import Evaluation, evaluate
 from chipper.images.decoded import decode
@@ -77,9 +77,9 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         draw_demo(folder, settings.data)
     with clock.stage("build-positives"):
         options = PositiveOptions.parse(settings.scales, chip_size=settings.chip_size, seed=settings.seed)
-        build_positives(train_json, workdir, options, None, True, workers, monitor)
+        build_positives(train_json, workdir, options, overwrite=True, workers=workers, monitor=monitor)
     with clock.stage("export-shards, positives"):
-        export_shards(workdir, ExportOptions(chips_per_shard=200), None, workers, monitor)
+        export_shards(workdir, ExportOptions(chips_per_shard=200), workers=workers, monitor=monitor)
     with clock.stage("train --rpn-only"):
         rpn = workdir.runs / "rpn"
         train_workdir(workdir, _request(rpn, workdir, settings, rpn_only=True), _reporter(monitor))
@@ -90,9 +90,9 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         )
         write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
     with clock.stage("mine-negatives"):
-        dataset = mine_negatives(workdir, folder / "rpn.pkl", NegativeOptions(), workers, monitor)
+        dataset = mine_negatives(workdir, folder / "rpn.pkl", NegativeOptions(), workers=workers, monitor=monitor)
     with clock.stage("export-shards, negatives"):
-        exported = export_shards(workdir, ExportOptions(chips_per_shard=200), None, workers, monitor)
+        exported = export_shards(workdir, ExportOptions(chips_per_shard=200), workers=workers, monitor=monitor)
     with clock.stage("train"):
         run = workdir.runs / "detector"
         train_workdir(workdir, _request(run, workdir, settings, rpn_only=False), _reporter(monitor))
@@ -106,7 +106,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         evaluation = evaluate(val_json, folder / "detections.json")
         save_evaluation(evaluation, val_json, folder / "detections.json", False, run)
     with clock.stage("pictures"):
-        preview(workdir, PreviewOptions(), folder / "preview", None, monitor)
+        preview(workdir, PreviewOptions(), folder / "preview", monitor=monitor)
         _draw_results(val_json, results, dataset, folder / "detections")
     write_json(
         folder / MARKER,
@@ -125,7 +125,7 @@ def require_free(folder: Path) -> None:
     with translate_os_errors(folder):
         strange = folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists()
     if strange:
-        raise OptionError(f"{folder} holds something other than a demo; give another folder with --out")
+        raise OptionError(f"{folder} holds something other than a demo; give another folder with {option('out')}")
 
 
 def _claim(folder: Path) -> None:

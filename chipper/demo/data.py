@@ -43,7 +43,7 @@ class DemoOptions:
         if min(self.size) < 256:
             width, height = self.size
             raise OptionError(f"demo size is {width}x{height} px; crowded images need 256 px or more on each side")
-        between("--seed", self.seed, 0, 2**63 - 1)
+        between("seed", self.seed, 0, 2**63 - 1)
 
 
 def draw_demo(folder: Path, options: DemoOptions) -> None:

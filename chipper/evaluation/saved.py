@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from chipper.errors import CheckpointError
+from chipper.errors import CheckpointError, option
 from chipper.evaluation.scores import Evaluation
 from chipper.storage.files import write_json
 
@@ -28,7 +28,9 @@ class SavedEvaluation(msgspec.Struct):
 def require_run(run_dir: Path) -> None:
     """Raise CheckpointError where no training run lies."""
     if not run_dir.is_dir():
-        raise CheckpointError(f"{run_dir} does not exist: no training run lies there; train first, or give --run")
+        raise CheckpointError(
+            f"{run_dir} does not exist: no training run lies there; train first, or give {option('run')}"
+        )
 
 
 def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks: bool, run_dir: Path) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipper.coco.reading import read_ground_truth
-from chipper.errors import ResultsError
+from chipper.errors import ResultsError, option
 from chipper.evaluation.results import dataset_of, pack_masks, read_results
 from chipper.parallel.progress import Monitor
 
@@ -51,7 +51,9 @@ def evaluate(coco_path: Path, detections: Path, masks: bool = False, monitor: Mo
         for d in read_results(detections)
     ]
     if masks and any(entry["segmentation"] is None for entry in found):
-        raise ResultsError(f"{detections} has no masks; train with --masks, or leave out --masks here")
+        raise ResultsError(
+            f"{detections} has no masks; train with {option('masks')}, or leave out {option('masks')} here"
+        )
     if masks:
         pack_masks(detections, content["images"], found)
     unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}

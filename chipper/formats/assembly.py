@@ -71,7 +71,7 @@ def assemble(
         notes: what the user should know.
 
     Raises:
-        AnnotationError: there is no object in any image, or two annotation files are for one image and ``--on-error``
+        AnnotationError: there is no object in any image, or two annotation files are for one image and ``on_error``
             is fail.
     """
     made = Imported({}, Path(), True, 0, 0, 0, 0, dict(left_out or {}), list(problems), list(notes))

@@ -19,10 +19,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chipper.errors import OptionError, ShardError, StorageError
+from chipper.errors import OptionError, ShardError, StorageError, option
 from chipper.manifest.dataset import Dataset
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError, read_record
@@ -31,6 +31,7 @@ from chipper.storage.files import fingerprint, sync_directory, translate_os_erro
 
 _AT_ONCE = 256  # chips of one task
 _DECIMALS = 7  # of a YOLO coordinate, a share of the chip's side
+VAL_SHARE = 0.1  # of the source images, whose chips go to val
 SPLITS = ("train", "val")
 
 
@@ -44,7 +45,13 @@ class ExportCounts:
 
 
 def export_coco(
-    workdir: Workdir, out: Path, epoch: int | None, val_share: float, workers: Workers, monitor: Monitor
+    workdir: Workdir,
+    out: Path,
+    *,
+    epoch: int | None = 0,
+    val_share: float = VAL_SHARE,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
 ) -> ExportCounts:
     """Write ``out``/images/{train,val}/ and ``out``/annotations/instances_{train,val}.json.
 
@@ -76,7 +83,13 @@ def export_coco(
 
 
 def export_yolo(
-    workdir: Workdir, out: Path, epoch: int | None, val_share: float, workers: Workers, monitor: Monitor
+    workdir: Workdir,
+    out: Path,
+    *,
+    epoch: int | None = 0,
+    val_share: float = VAL_SHARE,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
 ) -> ExportCounts:
     """Write ``out``/images/{train,val}/, ``out``/labels/{train,val}/, data.yaml and classes.txt.
 
@@ -112,7 +125,7 @@ def _yolo_line(number: int, box: list[float], side: float) -> str:
     return " ".join([str(number), *(f"{value:.{_DECIMALS}f}" for value in values)]) + "\n"
 
 
-def plan_chip_export(workdir: Workdir, out: Path, epoch: int | None, val_share: float) -> int:
+def plan_chip_export(workdir: Workdir, out: Path, *, epoch: int | None = 0, val_share: float = VAL_SHARE) -> int:
     """How many chips there are to export; errors are those of `export_coco`."""
     _require_new(out)
     return _chosen(workdir, workdir.dataset(), epoch, val_share)[1].size
@@ -121,7 +134,7 @@ def plan_chip_export(workdir: Workdir, out: Path, epoch: int | None, val_share: 
 def _require_new(out: Path) -> None:
     with translate_os_errors(out):
         if out.exists():
-            raise OptionError(f"--out: {out} is there already; give another folder, or remove it")
+            raise OptionError(f"{option('out')}: {out} is there already; give another folder, or remove it")
 
 
 @contextlib.contextmanager
@@ -147,7 +160,7 @@ def _chosen(
 ) -> tuple[Pool, npt.NDArray[np.int64]]:
     """The pool and the rows in it of the chips to export."""
     if not 0 <= val_share < 1:
-        raise OptionError(f"--val-share is {val_share:g}; it is at least 0 and under 1")
+        raise OptionError(f"{option('val_share')} is {val_share:g}; it is at least 0 and under 1")
     pool = Pool(workdir.shards)
     if pool.set.id != dataset.epochs_id:
         raise ShardError(f"the shards in {workdir.shards} are not those of the epochs in {workdir.path}; {RERUN}")
@@ -156,7 +169,7 @@ def _chosen(
     else:
         epochs = dataset.positive_options.epochs
         if not 0 <= epoch < epochs:
-            raise OptionError(f"--epoch is {epoch}; in {workdir.path} it goes from 0 to {epochs - 1}")
+            raise OptionError(f"{option('epoch')} is {epoch}; in {workdir.path} it goes from 0 to {epochs - 1}")
         rows = pool.rows(workdir.epoch(dataset, epoch))
         rows = rows[rows >= 0]  # chips of images that could not be rendered
     if not rows.size:
@@ -210,7 +223,7 @@ def _copy(
             path.write_bytes(jpeg)
         except OSError as error:
             raise StorageError(
-                f"cannot write {path}: {error.strerror}; free some space, or give another --out"
+                f"cannot write {path}: {error.strerror}; free some space, or give another {option('out')}"
             ) from error
         found.append((split, key, sample))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from pathlib import Path
 
-from chipper.errors import AnnotationError
+from chipper.errors import AnnotationError, option
 from chipper.formats.assembly import Imported, assemble, without_annotations
 from chipper.formats.files import (
     ImageIndex,
@@ -53,14 +53,14 @@ def import_dota(folder: Path, out: Path, options: ImportOptions, monitor: Monito
         monitor: hears of progress.
 
     Raises:
-        AnnotationError: a folder is missing, no file can be used, or one cannot and ``--on-error`` is fail.
+        AnnotationError: a folder is missing, no file can be used, or one cannot and ``on_error`` is ``fail``.
         OptionError: an option makes no sense.
     """
     usual = sorted(path.name for path in folder.glob("labelTxt*") if path.is_dir())  # like labelTxt-v1.5
     if options.annotations is None and len(usual) > 1 and "labelTxt" not in usual:
-        raise AnnotationError(f"{folder} has {', '.join(usual)}; say which with --annotations")
-    place = existing_folder(options.annotations, folder, ["labelTxt", *usual], "--annotations")
-    index = ImageIndex(existing_folder(options.images, folder, ("images",), "--images"))
+        raise AnnotationError(f"{folder} has {', '.join(usual)}; say which with {option('annotations')}")
+    place = existing_folder(options.annotations, folder, ["labelTxt", *usual], "annotations")
+    index = ImageIndex(existing_folder(options.images, folder, ("images",), "images"))
     names = files_below(place, [".txt"])
     if not names:
         raise AnnotationError(f"{place} has no .txt file; give the folder that holds labelTxt and images")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from chipper.checks import check_fields, one_of
 from chipper.coco.decoding import collector_paused
-from chipper.errors import AnnotationError, ImageError, OptionError
+from chipper.errors import AnnotationError, ImageError, OptionError, option
 from chipper.images.header import Header, own_limit, read_header
 from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
@@ -19,8 +20,6 @@ from chipper.storage.files import read_bytes
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-ON_ERROR = ("skip", "fail")
-DIFFICULT = ("ignore", "keep", "drop")
 _LARGEST = 2.0**31  # px; no image reaches so far, and areas stay finite
 _AT_ONCE = 64  # files of one task
 T = TypeVar("T")
@@ -38,16 +37,11 @@ class ImportOptions:
     annotations: Path | None = None
     images: Path | None = None
     classes: tuple[str, ...] | None = None
-    difficult: str = "ignore"
-    on_error: str = "skip"
+    difficult: str = one_of("ignore", "keep", "drop")
+    on_error: str = one_of("skip", "fail")
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("--on-error", self.on_error, ON_ERROR),
-            ("--difficult", self.difficult, DIFFICULT),
-        ):
-            if value not in known:
-                raise OptionError(f"{name} is {value!r}; give one of {', '.join(known)}")
+        check_fields(self)
 
 
 def at_line(path: Path, line: int, what: str) -> AnnotationError:
@@ -118,16 +112,16 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return names
 
 
-def existing_folder(given: Path | None, base: Path, usual: Sequence[str], option: str) -> Path:
-    """``given``, or the first of the ``usual`` names in ``base`` that is a folder.
+def existing_folder(given: Path | None, base: Path, usual: Sequence[str], name: str) -> Path:
+    """``given``, the option ``name``, or the first of the ``usual`` names in ``base`` that is a folder.
 
     Raises:
-        OptionError: ``given`` is no folder.
+        OptionError: ``given`` is not a folder.
         AnnotationError: ``base`` is no folder, or has none of the usual ones.
     """
     if given is not None:
         if not given.is_dir():
-            raise OptionError(f"{option}: {given} is no folder; give the one to look in")
+            raise OptionError(f"{option(name)}: {given} is not a folder; give the one to look in")
         return given
     if not base.is_dir():
         what = "is a file" if base.exists() else "does not exist"
@@ -190,7 +184,9 @@ class ImageIndex:
         except AnnotationError as error:
             raise AnnotationError(f"{path}: which image? {error}") from None
         if image is None:
-            raise AnnotationError(f"{path}: no image {shorten(stem)} in {self.folder}; put it there, or give --images")
+            raise AnnotationError(
+                f"{path}: no image {shorten(stem)} in {self.folder}; put it there, or give {option('images')}"
+            )
         return image
 
     def others(self, used: Iterable[Path], stems: Iterable[str]) -> list[Path]:

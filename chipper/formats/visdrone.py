@@ -47,11 +47,11 @@ def import_visdrone(folder: Path, out: Path, options: ImportOptions, monitor: Mo
         monitor: hears of progress.
 
     Raises:
-        AnnotationError: a folder is missing, no file can be used, or one cannot and ``--on-error`` is fail.
+        AnnotationError: a folder is missing, no file can be used, or one cannot and ``on_error`` is ``fail``.
         OptionError: an option makes no sense.
     """
-    place = existing_folder(options.annotations, folder, ("annotations",), "--annotations")
-    index = ImageIndex(existing_folder(options.images, folder, ("images",), "--images"))
+    place = existing_folder(options.annotations, folder, ("annotations",), "annotations")
+    index = ImageIndex(existing_folder(options.images, folder, ("images",), "images"))
     names = files_below(place, [".txt"])
     if not names:
         raise AnnotationError(f"{place} has no .txt file; give the folder that holds annotations and images")

@@ -13,7 +13,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from chipper.errors import AnnotationError, OptionError
+from chipper.checks import among
+from chipper.errors import AnnotationError, OptionError, option
 from chipper.formats.assembly import Imported, assemble, without_annotations
 from chipper.formats.files import (
     ImageIndex,
@@ -65,16 +66,15 @@ def import_voc(
         monitor: hears of progress.
 
     Raises:
-        AnnotationError: a folder is missing, no file can be used, or one cannot and ``--on-error`` is fail.
+        AnnotationError: a folder is missing, no file can be used, or one cannot and ``on_error`` is ``fail``.
         OptionError: the list is missing, or an option makes no sense.
     """
-    if coordinates not in COORDINATES:
-        raise OptionError(f"--coordinates is {coordinates!r}; give one of {', '.join(COORDINATES)}")
-    place = existing_folder(options.annotations, folder, ("Annotations", "annotations", "."), "--annotations")
+    among("coordinates", coordinates, COORDINATES)
+    place = existing_folder(options.annotations, folder, ("Annotations", "annotations", "."), "annotations")
     names = files_below(place, [".xml"])
     if not names:
         raise AnnotationError(f"{place} has no .xml file; give the folder that holds Annotations")
-    index = ImageIndex(existing_folder(options.images, folder, ("JPEGImages", "images", "."), "--images"))
+    index = ImageIndex(existing_folder(options.images, folder, ("JPEGImages", "images", "."), "images"))
     wanted, problems = _wanted(folder, split, names)
     if problems and options.on_error == "fail":
         raise AnnotationError(problems[0])
@@ -95,7 +95,7 @@ def import_voc(
     if from_zero and not continuous:
         notes.append(
             f"{from_zero:,} boxes begin at pixel 0, which VOC does not have: if these files count from 0, "
-            "give --coordinates continuous"
+            f"give {option('coordinates')} continuous"
         )
     return assemble(found, keys, out, options, problems + bad, left_out, notes)
 
@@ -108,8 +108,8 @@ def _wanted(folder: Path, split: str | None, names: list[str]) -> tuple[frozense
     path = lists / f"{split}.txt"
     if not path.is_file():
         there = sorted(file.stem for file in lists.glob("*.txt"))
-        known = f"there are {', '.join(there[:8])}" if there else "there are none: leave --split out"
-        raise OptionError(f"--split {split}: {path} does not exist; {known}")
+        known = f"there are {', '.join(there[:8])}" if there else f"there are none: leave {option('split')} out"
+        raise OptionError(f"{option('split')} {split}: {path} does not exist; {known}")
     by_stem = {stem_of(name): name for name in names}
     wanted, problems = set(), []
     for line, text in read_lines(path):
@@ -203,7 +203,9 @@ def _image_of(path: Path, stem: str, named: str, index: ImageIndex) -> Path:
         if image is not None:
             return image
     also = f" nor {shorten(named)}" if named and stem_of(named) != stem else ""
-    raise AnnotationError(f"{path}: no image {shorten(stem)}{also} in {index.folder}; put it there, or give --images")
+    raise AnnotationError(
+        f"{path}: no image {shorten(stem)}{also} in {index.folder}; put it there, or give {option('images')}"
+    )
 
 
 def _size(path: Path, root: Element, lines: dict[Element, int], image: Path) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from chipper.errors import option
 from chipper.formats.assembly import Imported, LeftOut, assemble, leave_out
 from chipper.formats.files import (
     ImportOptions,
@@ -65,7 +66,7 @@ def import_yolo(source: Path, out: Path, split: str | None, options: ImportOptio
     if hidden:
         notes.append(
             f"{hidden:,} images have an EXIF orientation flag that their size does not give away: "
-            "give --exif apply to export-shards"
+            f"give {option('exif')} apply to export-shards"
         )
     keys: dict[Hashable, str] = {number: name for number, name in data.names.items()}  # noqa: C416, a wider type
     found = [entry.content for entry in read]

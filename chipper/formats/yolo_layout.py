@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chipper.errors import AnnotationError, OptionError
+from chipper.errors import AnnotationError, OptionError, option
 from chipper.formats.files import IMAGE_SUFFIXES, ImportOptions, files_below, read_classes, read_lines, shorten
 from chipper.storage.files import read_bytes
 
@@ -30,7 +30,7 @@ def find_yolo_set(source: Path, split: str | None, options: ImportOptions) -> Yo
     """The split of a data.yaml, or of a folder.
 
     Raises:
-        AnnotationError: nothing is there, data.yaml makes no sense, or an image is missing and ``--on-error`` is fail.
+        AnnotationError: nothing is there, data.yaml makes no sense, or an image is missing and ``on_error`` is ``fail``.
         OptionError: the split is not there.
     """
     if source.is_dir():
@@ -57,14 +57,16 @@ def _of_folder(folder: Path, split: str | None, options: ImportOptions) -> YoloS
         places = [place for place in (top / split, folder / split / "images", folder / split) if place.is_dir()]
         if not places:
             raise OptionError(
-                f"--split {split}: {folder} has neither images/{split} nor {split}; leave it out for all images"
+                f"{option('split')} {split}: {folder} has neither images/{split} nor {split}; leave it out for all images"
             )
         top = places[0]
     data = YoloSet(_images_below(top), {}, folders=[top])
     if not options.classes:
         files = [folder / name for name in _NAMES if (folder / name).is_file()]
         if not files:
-            raise AnnotationError(f"{folder} has neither data.yaml nor classes.txt; give the names with --classes")
+            raise AnnotationError(
+                f"{folder} has neither data.yaml nor classes.txt; give the names with {option('classes')}"
+            )
         data.names = dict(enumerate(read_classes(files[0])))
     return data
 
@@ -88,7 +90,9 @@ def _of_yaml(path: Path, split: str, options: ImportOptions) -> YoloSet:
     entries = content.get(split)
     if entries is None:
         known = [name for name in ("train", "val", "test") if content.get(name) is not None]
-        raise OptionError(f"--split {split}: {path} has no {split!r}; it has {', '.join(known) or 'no split at all'}")
+        raise OptionError(
+            f"{option('split')} {split}: {path} has no {split!r}; it has {', '.join(known) or 'no split at all'}"
+        )
     data = YoloSet([], {} if options.classes else _names(path, content), _keypoint_shape(path, content))
     for entry in entries if isinstance(entries, list) else [entries]:
         if not isinstance(entry, str):

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from chipper.errors import DependencyError, ImageError
+from chipper.errors import DependencyError, ImageError, option
 from chipper.images.gdal import driver_of
 from chipper.images.header import TURNED, UPRIGHT, own_limit
 from chipper.images.options import PixelOptions
@@ -29,7 +29,6 @@ from chipper.images.windowed import Box, Part, WindowedImage
 from chipper.storage.locations import path_or_bytes
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
-EXIF_RULES = ("auto", "apply", "ignore")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -83,7 +82,9 @@ def open_source(
         if driver_of(error.start) not in ("GTiff", "JP2OpenJPEG"):
             raise
     if exif == "apply":
-        raise ImageError("PIL does not know this kind of file, and rasterio not its EXIF flag; leave out --exif apply")
+        raise ImageError(
+            f"PIL does not know this kind of file, and rasterio not its EXIF flag; leave out {option('exif')} apply"
+        )
     try:
         return WindowedImage(path, declared, pixels)
     except DependencyError:
@@ -114,7 +115,7 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(
                     f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
-                    "with --stretch none it is read by windows"
+                    f"with {option('stretch')} none it is read by windows"
                 )
             upright = _transposition(image, declared, exif)
             reduction = _draft(image, finest)
@@ -189,7 +190,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError(
-            f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first, or give --stretch"
+            f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first, or give {option('stretch')}"
         )
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("RGBA")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chipper.errors import ImageDirectoryError, ImageError
+from chipper.errors import ImageDirectoryError, ImageError, option
 from chipper.storage.locations import is_local
 
 
@@ -45,7 +45,7 @@ def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Pat
         if best:
             return places[-k]
     looked = ", ".join(dict.fromkeys(str(place) for place in (*beside, *around)))
-    raise ImageDirectoryError(f"no image such as {sample[0]!r} in {looked}; give the folder with --image-dir")
+    raise ImageDirectoryError(f"no image such as {sample[0]!r} in {looked}; give the folder with {option('image_dir')}")
 
 
 def _is_file(path: Path) -> bool:
@@ -64,6 +64,6 @@ def image_path(folder: Path, file_name: str) -> Path:
         raise ImageError("a link leads to itself; copy the file there") from None
     if leads_out:
         raise ImageError(
-            "a link leads out of the image directory; copy the file there, or give --image-dir where it lies"
+            f"a link leads out of the image directory; copy the file there, or give {option('image_dir')} where it lies"
         )
     return path

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from chipper.errors import DependencyError, ImageError
+from chipper.errors import DependencyError, ImageError, option
 from chipper.storage.locations import is_local, regular_file
 
 CACHE = 64  # MB of decoded blocks that GDAL keeps
@@ -53,7 +53,9 @@ def _rasterio() -> Any:
     try:
         import rasterio
     except ImportError:
-        raise DependencyError("--bands and --stretch need rasterio; run: pip install 'chipper[raster]'") from None
+        raise DependencyError(
+            f"{option('bands')} and {option('stretch')} need rasterio; run: pip install 'chipper[raster]'"
+        ) from None
     import logging
 
     logging.getLogger("rasterio").propagate = False  # GDAL's remarks; what matters is raised
@@ -83,7 +85,7 @@ class RasterFile:
             self._before = self._state()
             driver = driver_of(self._file.read(12))
             if driver is None:
-                raise ImageError(f"the file is none of {FORMATS}, which --bands and --stretch read")
+                raise ImageError(f"the file is none of {FORMATS}, which {option('bands')} and {option('stretch')} read")
             self._driver = driver
             self._levels = {1: self._stack.enter_context(self._dataset())}
             self._check()
@@ -166,7 +168,9 @@ class RasterFile:
         if len(set(dataset.dtypes)) > 1:
             raise ImageError(f"its bands are of several types ({', '.join(sorted(set(dataset.dtypes)))})")
         if any(kind.name == "palette" for kind in dataset.colorinterp):
-            raise ImageError("palette and bilevel images have no bands to choose; leave out --bands and --stretch")
+            raise ImageError(
+                f"palette and bilevel images have no bands to choose; leave out {option('bands')} and {option('stretch')}"
+            )
         rows, columns = dataset.block_shapes[0]
         together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
         if rows * columns * np.dtype(dataset.dtypes[0]).itemsize * together > LARGEST_BLOCK:

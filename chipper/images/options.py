@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 from chipper.images.stretch import Stretch
 
 MOST_BANDS = 65_535  # TIFF's own bound
@@ -28,7 +28,9 @@ class PixelOptions:
         if self.bands is not None and not (
             len(words) in (1, 3) and all(word.isdecimal() and 1 <= int(word[:9]) <= MOST_BANDS for word in words)
         ):
-            raise OptionError(f"--bands is {self.bands!r}; give one band or three, numbered from 1, like 4 or 3,2,1")
+            raise OptionError(
+                f"{option('bands')} is {self.bands!r}; give one band or three, numbered from 1, like 4 or 3,2,1"
+            )
         self.how  # noqa: B018, its text is checked
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 
 Values = npt.NDArray[Any]
 Limits = tuple[float, float]
@@ -38,11 +38,11 @@ class Stretch:
         try:
             low, high = map(float, parts)
         except ValueError:
-            raise OptionError(f"--stretch: {text!r} is no stretch; {_CURE}") from None
+            raise OptionError(f"{option('stretch')}: {text!r} is no stretch; {_CURE}") from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise OptionError(f"--stretch {text}: the first number must be below the second; {_CURE}")
+            raise OptionError(f"{option('stretch')} {text}: the first number must be below the second; {_CURE}")
         if kind == "percentiles" and high > 100:
-            raise OptionError(f"--stretch {text}: percentiles go from 0 to 100; {_CURE}")
+            raise OptionError(f"{option('stretch')} {text}: percentiles go from 0 to 100; {_CURE}")
         return cls(kind, low, high)
 
     def limits(self, values: Values) -> Limits:

@@ -14,7 +14,7 @@ from chipper import __version__
 from chipper.coco.checking import skipped_columns
 from chipper.coco.reading import Coco, read_coco
 from chipper.columns import POSITIVE, Annotations, Images, Skipped, concatenate
-from chipper.errors import WorkdirError
+from chipper.errors import WorkdirError, option
 from chipper.manifest.dataset import Dataset, SourceFile, dataset_id
 from chipper.manifest.epoch_lists import write_epochs
 from chipper.manifest.workdir import Workdir
@@ -23,7 +23,7 @@ from chipper.mining.labels import label_chips
 from chipper.mining.options import PositiveOptions
 from chipper.mining.parts import count_by_scale, parts_of
 from chipper.mining.positives import mine_positives
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.schemas import ANNOTATIONS, CHIPS, FORMAT_VERSION, IMAGES, LABELS, SKIPPED
 from chipper.storage.files import write_table
@@ -44,10 +44,11 @@ def build_positives(
     coco_path: Path,
     workdir: Workdir,
     options: PositiveOptions,
-    image_dir: Path | None,
-    overwrite: bool,
-    workers: Workers,
-    monitor: Monitor,
+    *,
+    image_dir: Path | None = None,
+    overwrite: bool = False,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
     dry_run: bool = False,
 ) -> Dataset:
     """Mine the positive chips of a COCO file into ``workdir``; one that holds the same already is left as it is.
@@ -73,7 +74,7 @@ def build_positives(
                 return found
             raise WorkdirError(
                 f"{workdir.path} was made {_difference(found, coco, options)}; "
-                "give --overwrite to replace it, or another --workdir"
+                f"give {option('overwrite')} to replace it, or another {option('workdir')}"
             )
         if not dry_run:
             workdir.clear()
@@ -184,11 +185,10 @@ def _difference(found: Dataset, coco: Coco, options: PositiveOptions) -> str:
 
 
 def _as_option(name: str, value: Any) -> str:
-    """An option of an earlier run in the words of the command line."""
-    option = f"--{name.replace('_', '-')}"
+    """An option of an earlier run, as a message names it."""
     if isinstance(value, bool):
-        return f"with {option}" if value else f"without {option}"
-    return f"with {option} {value}"
+        return f"with {option(name)}" if value else f"without {option(name)}"
+    return f"with {option(name)} {value}"
 
 
 def _from(workdir: Path, path: Path) -> str:

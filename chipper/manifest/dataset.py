@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from chipper.coco.records import Category
+from chipper.errors import option
 from chipper.manifest.checking import (
     fault_of_counts,
 )
@@ -17,7 +18,7 @@ from chipper.storage.files import (
 )
 
 DATASET = "dataset.json"
-REBUILD = "run `chipper build-positives` again with --overwrite"
+REBUILD = f"run `chipper build-positives` again with {option('overwrite')}"
 REMINE = "run `chipper mine-negatives` again"
 _COUNTS = (
     "images",

@@ -31,7 +31,7 @@ from chipper.mining.negatives import best_proposals, choose_negatives
 from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.mining.parts import count_by_scale
 from chipper.mining.pyramid import Pyramid
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.proposals.files import ProposalFile, open_proposals
 from chipper.schemas import CHIPS, LABELS
@@ -54,9 +54,10 @@ class _PartCounts:
 def mine_negatives(
     workdir: Workdir,
     proposals_path: Path,
-    negative: NegativeOptions,
-    workers: Workers,
-    monitor: Monitor,
+    negative: NegativeOptions = NegativeOptions(),  # noqa: B008, it is frozen
+    *,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
     dry_run: bool = False,
 ) -> Dataset:
     """Mine negative chips from proposals into ``workdir`` and write its epochs again, now with negatives.

@@ -28,7 +28,7 @@ from chipper.columns import (
     Labels,
     concatenate,
 )
-from chipper.errors import ChipperError, OptionError, WorkdirError
+from chipper.errors import ChipperError, OptionError, WorkdirError, option
 from chipper.images.finding import find_image_dir
 from chipper.manifest.checking import (
     fault_of_annotations,
@@ -65,11 +65,15 @@ class Workdir:
         """Folder of the training runs."""
         return self.path / "runs"
 
-    def run_dir(self, name: str, option: str = "--name") -> Path:
-        """The folder of the training run ``name``. Raises OptionError, of ``option``, where that is no plain name."""
+    def run_dir(self, name: str, asked_by: str = "name") -> Path:
+        """The folder of the training run ``name``, which the option ``asked_by`` gave.
+
+        Raises:
+            OptionError: it is not a plain name.
+        """
         if not usable_name(name) or "/" in name or "\\" in name:
             raise OptionError(
-                f"{option}: {name!r} is no plain name for a folder in {self.runs}; give one like detector-2"
+                f"{option(asked_by)}: {name!r} is not a plain name for a folder in {self.runs}; give one like detector-2"
             )
         return self.runs / name
 
@@ -91,7 +95,7 @@ class Workdir:
         except FileNotFoundError:
             raise WorkdirError(
                 f"{path} does not exist: no finished workdir lies there; run `chipper build-positives coco.json` first, "
-                "or give another --workdir"
+                f"or give another {option('workdir')}"
             ) from None
         except (ValueError, SchemaMismatch, OSError) as error:
             raise WorkdirError(f"{path} cannot be used ({error}); {REBUILD}") from None
@@ -136,7 +140,7 @@ class Workdir:
             return location(image_dir) if "://" in image_dir else self.path / image_dir
         except ChipperError as error:
             raise WorkdirError(
-                f"{self.path / DATASET}: the image_dir {error}, or another one with --image-dir"
+                f"{self.path / DATASET}: the image_dir {error}, or another one with {option('image_dir')}"
             ) from None
 
     # --- tables in parts ---

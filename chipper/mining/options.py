@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chipper.checks import at_least, between, sixty_four_bits
-from chipper.errors import OptionError
+from chipper.checks import at_least, bounded, check_fields, one_of, sixty_four_bits
+from chipper.errors import OptionError, option
 from chipper.mining.scales import DEFAULT_SCALES, Scale, ValidRange, parse_scales, parse_valid_ranges
 from chipper.seeds import hashed
 
-CHIP_SIZE = 512  # SNIPER, section 3.1
-STRIDE = "32"  # SNIPER, section 3.1
-EPOCHS = 7  # SNIPER, section 4.1
-PLACEMENTS = ("grid", "slide")
+STRIDE = "32"  # px; SNIPER, section 3.1
 LARGEST_CHIP = 16_384  # px; a batch of larger ones fits into no GPU, and JPEG ends at 65,535
 MOST_VARIANTS = 1_000
 MOST_EPOCHS = 10_000
@@ -25,49 +22,54 @@ class PositiveOptions:
 
     scales: tuple[Scale, ...]
     valid_ranges: tuple[ValidRange, ...]
-    chip_size: int = CHIP_SIZE
+    chip_size: int = bounded(512, 16, LARGEST_CHIP)  # px; SNIPER, section 3.1
     stride_low: int = 32
     stride_high: int = 32
-    variants: int = 1
-    epochs: int = EPOCHS
+    variants: int = bounded(1, 1, MOST_VARIANTS)
+    epochs: int = bounded(7, 1, MOST_EPOCHS)  # SNIPER, section 4.1
     seed: int = 0
     masks: bool = False
-    placement: str = "grid"
+    placement: str = one_of("grid", "slide")
 
     def __post_init__(self) -> None:
-        if self.placement not in PLACEMENTS:
-            raise OptionError(f"--placement is {self.placement}; it is {' or '.join(PLACEMENTS)}")
+        check_fields(self)
         if len(self.scales) != len(self.valid_ranges):
-            raise OptionError(f"--valid-ranges names {len(self.valid_ranges)} ranges for {len(self.scales)} scales")
-        between("--chip-size", self.chip_size, 16, LARGEST_CHIP)
-        at_least("--stride", self.stride_low, 1)
+            raise OptionError(
+                f"{option('valid_ranges')} names {len(self.valid_ranges)} ranges for {len(self.scales)} scales"
+            )
+        at_least("stride", self.stride_low, 1)
         if self.stride_high < self.stride_low:
             raise OptionError(
-                f"--stride {self.stride_low}-{self.stride_high}: the second number is below the first; write 56-59"
+                f"{option('stride')} {self.stride_low}-{self.stride_high}: the second number is below the first; write 56-59"
             )
         if self.stride_high > self.chip_size:
             raise OptionError(
-                f"--stride {self.stride_high} is over the chip size {self.chip_size}: windows would leave gaps; give less"
+                f"{option('stride')} {self.stride_high} is over the chip size {self.chip_size}: windows would "
+                "leave gaps; give less"
             )
-        between("--variants", self.variants, 1, MOST_VARIANTS)
-        between("--epochs", self.epochs, 1, MOST_EPOCHS)
-        sixty_four_bits("--seed", self.seed)
+        sixty_four_bits("seed", self.seed)
 
     @classmethod
     def parse(
         cls, scales: str = DEFAULT_SCALES, valid_ranges: str | None = None, stride: str = STRIDE, **rest: Any
     ) -> PositiveOptions:
-        """From the texts of the command line; OptionError names the option that is wrong."""
+        """From texts like ``512,1.667,3``, ``120:,32:150,:80`` and ``56-59``; the other options are fields.
+
+        Raises:
+            OptionError: an option makes no sense.
+        """
         parsed = parse_scales(scales)
         factors = [scale.factor for scale in parsed if scale.factor is not None]
         if factors != sorted(factors):
-            raise OptionError(f"--scales is {scales}; give scales from coarse to fine, and their valid ranges alike")
+            raise OptionError(
+                f"{option('scales')} is {scales}; give scales from coarse to fine, and their valid ranges alike"
+            )
         low, dash, high = stride.partition("-")
         try:
             bounds = (int(low), int(high) if dash else int(low))
         except ValueError:
             raise OptionError(
-                f"--stride: {stride!r} is neither a number of px nor a range; write it like 32 or 56-59"
+                f"{option('stride')}: {stride!r} is neither a number of px nor a range; write it like 32 or 56-59"
             ) from None
         ranges = parse_valid_ranges(valid_ranges, parsed)
         return cls(parsed, ranges, stride_low=bounds[0], stride_high=bounds[1], **rest)
@@ -115,18 +117,17 @@ class PositiveOptions:
 class NegativeOptions:
     """Which windows are negative chips (SNIPER, section 3.2; the thresholds are the published code's)."""
 
-    max_proposals: int = 900  # 300 for each of three scales
-    nms: float = 0.7
-    min_proposals_finest: int = 25
-    min_proposals: int = 10
-    per_image: int = 2
+    max_proposals: int = bounded(900, 1)  # of an image; 300 for each of three scales
+    nms: float = 0.7  # IoU over which the proposal with the lower score is dropped
+    min_proposals_finest: int = 25  # in a negative chip of the finest scale
+    min_proposals: int = 10  # in one of the other scales
+    per_image: int = bounded(2, 0)  # negative chips of an image in an epoch, at most
 
     def __post_init__(self) -> None:
-        at_least("--max-proposals", self.max_proposals, 1)
-        at_least("--min-proposals", min(self.min_proposals_finest, self.min_proposals), 1)
-        at_least("--negatives-per-image", self.per_image, 0)
+        check_fields(self)
+        at_least("min_proposals", min(self.min_proposals_finest, self.min_proposals), 1)
         if not 0 < self.nms <= 1:
-            raise OptionError(f"--nms is {self.nms:g}; it is an IoU, over 0 and at most 1")
+            raise OptionError(f"{option('nms')} is {self.nms:g}; it is an IoU, over 0 and at most 1")
 
     def minimum(self, scale_index: int, scales: int) -> int:
         """Proposals that a negative chip of a scale must hold; the last scale is the finest."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 
 DEFAULT_SCALES = "512,1.667,3"
 DEFAULT_VALID_RANGES = "120:,32:150,:80"
@@ -48,14 +48,14 @@ class Scale:
             numbers = []
         if not 1 <= len(numbers) <= 2 or not all(math.isfinite(n) and n > 0 for n in numbers):
             raise OptionError(
-                f"--scales: {text!r} is no scale; write 512 (long side), 1.667 (factor) or 800:1280 (short:cap)"
+                f"{option('scales')}: {text!r} is no scale; write 512 (long side), 1.667 (factor) or 800:1280 (short:cap)"
             )
         if max(numbers) > LARGEST_SIDE:
-            raise OptionError(f"--scales: {text!r} is beyond {LARGEST_SIDE} px; write 512, 1.667 or 800:1280")
+            raise OptionError(f"{option('scales')}: {text!r} is beyond {LARGEST_SIDE} px; write 512, 1.667 or 800:1280")
         if len(numbers) == 2:
             if numbers[1] < numbers[0]:
                 raise OptionError(
-                    f"--scales: in {text!r} the cap on the long side is below the short side; write 800:1280"
+                    f"{option('scales')}: in {text!r} the cap on the long side is below the short side; write 800:1280"
                 )
             return cls(short_side=numbers[0], long_cap=numbers[1])
         return cls(long_side=numbers[0]) if numbers[0] >= SMALLEST_LONG_SIDE else cls(factor=numbers[0])
@@ -93,7 +93,7 @@ class ValidRange:
             bounds = (1.0, 0.0)
         if not colon or not 0 <= bounds[0] < bounds[1]:
             raise OptionError(
-                f"--valid-ranges: {text!r} is no range; write low:high in source px, like 32:150, 120: or :80"
+                f"{option('valid_ranges')}: {text!r} is no range; write low:high in source px, like 32:150, 120: or :80"
             )
         return cls(*bounds)
 
@@ -132,17 +132,20 @@ def parse_valid_ranges(text: str | None, scales: tuple[Scale, ...]) -> tuple[Val
     """
     if text is None and len(scales) != len(DEFAULT_VALID_RANGES.split(",")):
         raise OptionError(
-            f"--scales names {len(scales)} scales and the default valid ranges are for 3; "
-            f"give one range per scale, like --valid-ranges {DEFAULT_VALID_RANGES}"
+            f"{option('scales')} names {len(scales)} scales and the default valid ranges are for 3; "
+            f"give one range per scale, like {option('valid_ranges')} {DEFAULT_VALID_RANGES}"
         )
     ranges = tuple(
         ValidRange.parse(part.strip()) for part in (DEFAULT_VALID_RANGES if text is None else text).split(",")
     )
     if len(ranges) != len(scales):
-        raise OptionError(f"--valid-ranges names {len(ranges)} ranges for {len(scales)} scales; give one per scale")
+        raise OptionError(
+            f"{option('valid_ranges')} names {len(ranges)} ranges for {len(scales)} scales; give one per scale"
+        )
     for coarse, fine in pairwise(ranges):
         if fine.low > coarse.low or fine.high > coarse.high:
             raise OptionError(
-                f"--valid-ranges: {fine} follows {coarse}, but scales go from coarse to fine; give the ranges from large to small"
+                f"{option('valid_ranges')}: {fine} follows {coarse}, but scales go from coarse to fine; "
+                "give the ranges from large to small"
             )
     return ranges

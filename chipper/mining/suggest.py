@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from chipper.columns import Annotations, Images
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 from chipper.mining.options import STRIDE
 from chipper.mining.plan import SMALL
 from chipper.mining.scales import SMALLEST_LONG_SIDE, Scale, ValidRange
@@ -53,7 +53,7 @@ def suggest(images: Images, annotations: Annotations, chip_size: int = 512) -> S
     """
     box = annotations.box[~annotations.iscrowd]
     if not len(box):
-        raise OptionError("--suggest: all boxes are crowds, which says nothing of the size of objects")
+        raise OptionError(f"{option('suggest')}: all boxes are crowds, which says nothing of the size of objects")
     sides = box[:, 2:] - box[:, :2]
     size = np.sqrt(sides.prod(axis=1))
     longest = float(sides.max())

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chipper import __version__
-from chipper.errors import ClusterError, DependencyError
+from chipper.errors import ClusterError, DependencyError, option
 from chipper.parallel.workers import Workers
 
 R = TypeVar("R")
@@ -50,7 +50,7 @@ class Cluster(Workers):
             from distributed.comm.core import CommClosedError
         except ModuleNotFoundError:
             raise DependencyError(
-                "--backend dask needs dask.distributed; run: pip install 'chipper[cluster]', here and on the workers"
+                f"{option('backend')} dask needs dask.distributed; run: pip install 'chipper[cluster]', here and on the workers"
             ) from None
         if not tasks:
             return
@@ -85,7 +85,7 @@ class Cluster(Workers):
         except (OSError, ValueError) as error:
             raise ClusterError(
                 f"no dask scheduler at {self.scheduler} ({str(error).splitlines()[0]}); start one with `dask scheduler`, or give "
-                "its address as --scheduler tcp://HOST:8786"
+                f"its address as {option('scheduler')} tcp://HOST:8786"
             ) from None
         try:
             client.wait_for_workers(1, timeout=_SECONDS)

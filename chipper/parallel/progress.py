@@ -31,3 +31,6 @@ class Monitor:
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """While ``what`` goes on: call the result with the number of items done since the last call."""
         yield lambda done: None
+
+
+SILENT = Monitor()

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 
 R = TypeVar("R")
 
@@ -37,7 +37,7 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.jobs == 0 or self.jobs < -1:
-            raise OptionError(f"--jobs is {self.jobs}; give a number of workers, or -1 for all cores")
+            raise OptionError(f"{option('jobs')} is {self.jobs}; give a number of workers, or -1 for all cores")
 
     @property
     def count(self) -> int:

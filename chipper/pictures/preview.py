@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from chipper.checks import bounded, check_fields
 from chipper.columns import (
     NEGATIVE,
     POSITIVE,
@@ -23,7 +24,7 @@ from chipper.columns import (
     Labels,
     concatenate,
 )
-from chipper.errors import ImageError, OptionError, ProposalError
+from chipper.errors import ImageError, OptionError, ProposalError, option
 from chipper.images.decoded import AnySource, DecodedImage, open_source
 from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
@@ -32,7 +33,7 @@ from chipper.manifest.workdir import Workdir
 from chipper.mining.negatives import best_proposals, chosen_for
 from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.mining.parts import PART_IMAGES
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.pictures.figure import CHIPS_SHOWN, SHEET, PreviewImage, figure, panel_size, sheet
 from chipper.proposals.files import ProposalFile, open_proposals
 from chipper.shards.pool import Pool, ShardFinder
@@ -49,15 +50,16 @@ class PreviewOptions:
     """What is drawn."""
 
     image_ids: tuple[int, ...] = ()
-    count: int | None = None  # of images, evenly spread, where no ids are given; None: `COUNT`, or a whole sheet
+    count: int | None = bounded(
+        None, 1
+    )  # of images, evenly spread, where no ids are given; None: `COUNT`, or a whole sheet
     scale: str | None = None  # the one scale to show, as build-positives names it
     sheet: bool = False  # many images on one picture
     proposals: Path | None = None  # None: the file that the negatives were mined from, where it is found
     pixels: PixelOptions = PixelOptions()  # noqa: RUF009, it is frozen; what it leaves open is as in the shards
 
     def __post_init__(self) -> None:
-        if self.count is not None and self.count < 1:
-            raise OptionError(f"--count is {self.count}; it must be at least 1")
+        check_fields(self)
 
     @property
     def images(self) -> int:
@@ -76,7 +78,7 @@ class _Tables:
 
 
 def preview(
-    workdir: Workdir, options: PreviewOptions, out: Path, image_dir: Path | None, monitor: Monitor
+    workdir: Workdir, options: PreviewOptions, out: Path, *, image_dir: Path | None = None, monitor: Monitor = SILENT
 ) -> list[Path]:
     """Write a picture of each image, or sheets of many: boxes and chips on the image, and the chips themselves.
 
@@ -257,7 +259,7 @@ class _Pictures:
             if file.hash != mined.proposals_hash:
                 self._monitor.warn(f"{file.path} is not the file that the negatives were mined from")
             return file
-        cure = f"so no proposals are drawn; give them with --proposals {mined.proposals_file}"
+        cure = f"so no proposals are drawn; give them with {option('proposals')} {mined.proposals_file}"
         source = self._workdir.path / self._dataset.source.path
         for folder in dict.fromkeys((Path(), self._workdir.path, self._workdir.path.parent, source.parent)):
             path = folder / mined.proposals_file
@@ -281,7 +283,7 @@ def _scale_index(options: PositiveOptions, asked: str | None) -> int | None:
     if asked is None:
         return None
     if asked not in names:
-        raise OptionError(f"--scale is {asked}; give one of the workdir's, {', '.join(names)}")
+        raise OptionError(f"{option('scale')} is {asked}; give one of the workdir's, {', '.join(names)}")
     return names.index(asked)
 
 

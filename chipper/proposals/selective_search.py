@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipper.columns import Images, Proposals
-from chipper.errors import DependencyError, ImageError
+from chipper.errors import DependencyError, ImageError, option
 from chipper.images.decoded import open_source
 from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.storage.locations import reconnect
 
@@ -30,8 +30,9 @@ def selective_search(
     images: Images,
     image_dir: Path,
     limit: int,
-    workers: Workers,
-    monitor: Monitor,
+    *,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
 ) -> Proposals:
     """The first ``limit`` proposals of every image, in source px; scores fall with OpenCV's own order, from 1 towards 0.
@@ -58,7 +59,7 @@ def selective_search(
                     found[image_id] = boxes
             advance(len(results))
     if len(images) and bad == len(images):
-        raise ImageError(f"none of the {bad} images can be decoded; check --image-dir")
+        raise ImageError(f"none of the {bad} images can be decoded; check {option('image_dir')}")
     ids = [image_id for image_id in images.image_id.tolist() if image_id in found]
     counts = [len(found[image_id]) for image_id in ids]
     scores = [1 - np.arange(count) / max(limit, 1) for count in counts]
@@ -104,6 +105,6 @@ def _contrib() -> Any:
         cv2.ximgproc.segmentation  # noqa: B018
     except (ModuleNotFoundError, AttributeError):
         raise DependencyError(
-            "--method selective-search needs OpenCV's contrib modules; run: pip install 'chipper[selective-search]'"
+            f"{option('method')} selective-search needs OpenCV's contrib modules; run: pip install 'chipper[selective-search]'"
         ) from None
     return cv2

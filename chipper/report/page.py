@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chipper.manifest.workdir import Workdir
 from chipper.mining.plan import WHOLE_IMAGE_PIXELS
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.report import boxes, chips, results, training
 from chipper.report.collect import Report, collect
 from chipper.report.findings import findings
@@ -32,7 +32,7 @@ SECTIONS = (
 """Anchor, heading, and what makes the content."""
 
 
-def write_report(workdir: Workdir, out: Path, monitor: Monitor) -> Report:
+def write_report(workdir: Workdir, out: Path, *, monitor: Monitor = SILENT) -> Report:
     """Write ``out``, one HTML page that needs nothing else; the same workdir gives the same bytes.
 
     Raises:

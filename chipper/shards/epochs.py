@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from chipper.manifest.dataset import DATASET
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.export import write_train_index
+from chipper.shards.options import ExportOptions
 from chipper.shards.pool import Pool
 from chipper.shards.writing import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipt, shard_name
 from chipper.storage.files import remove, write_json
@@ -39,7 +40,13 @@ def epoch_folders(shards: Path) -> list[Path]:
     return sorted(there | {epoch_folder(shards, epoch) for epoch in range(len(there))})
 
 
-def export_epochs(workdir: Workdir, chips_per_shard: int, workers: Workers, monitor: Monitor) -> list[Receipt]:
+def export_epochs(
+    workdir: Workdir,
+    chips_per_shard: int = ExportOptions.chips_per_shard,
+    *,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
+) -> list[Receipt]:
     """Copy the pool's samples into shards of each epoch, in its order; shards that are whole already are left alone.
 
     Raises:

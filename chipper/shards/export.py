@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from chipper.manifest.dataset import DATASET, Dataset
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS
 from chipper.shards.options import ExportOptions
@@ -65,7 +65,9 @@ class ExportPlan:
         return [plan for plan in self.shards if plan.name not in self.done]
 
 
-def plan_shard_export(workdir: Workdir, options: ExportOptions, image_dir: Path | None, monitor: Monitor) -> ExportPlan:
+def plan_shard_export(
+    workdir: Workdir, options: ExportOptions, *, image_dir: Path | None = None, monitor: Monitor = SILENT
+) -> ExportPlan:
     """Find the images and the shards that are whole already; errors are those of `export_shards`."""
     dataset = workdir.dataset()
     images = workdir.image_dir(dataset, image_dir)
@@ -76,7 +78,12 @@ def plan_shard_export(workdir: Workdir, options: ExportOptions, image_dir: Path 
 
 
 def export_shards(
-    workdir: Workdir, options: ExportOptions, image_dir: Path | None, workers: Workers, monitor: Monitor
+    workdir: Workdir,
+    options: ExportOptions = ExportOptions(),  # noqa: B008, it is frozen
+    *,
+    image_dir: Path | None = None,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
 ) -> Exported:
     """Render all chips of ``workdir`` into shards; shards that are whole already are left alone.
 
@@ -88,7 +95,7 @@ def export_shards(
     """
     dataset = workdir.dataset()
     with locked(workdir.path, "export-shards", workdir.shards):
-        plan = plan_shard_export(workdir, options, image_dir, monitor)
+        plan = plan_shard_export(workdir, options, image_dir=image_dir, monitor=monitor)
         images, done, missing = plan.image_dir, dict(plan.done), plan.missing
         if missing:
             remove(workdir.shards / DATASET)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chipper.checks import at_least, between
-from chipper.errors import OptionError
+from chipper.checks import bounded, check_fields, one_of
+from chipper.errors import OptionError, option
 from chipper.images.options import PixelOptions
 
 
@@ -13,20 +13,17 @@ from chipper.images.options import PixelOptions
 class RenderOptions:
     """How chips become JPEGs."""
 
-    quality: int = 90
-    subsampling: str = "4:2:0"
-    exif: str = "auto"
+    quality: int = bounded(90, 1, 100)
+    subsampling: str = one_of("4:2:0", "4:2:2", "4:4:4")
+    exif: str = one_of("auto", "apply", "ignore")
     pixels: PixelOptions = field(default_factory=PixelOptions)
 
     def __post_init__(self) -> None:
-        between("--quality", self.quality, 1, 100)
-        if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
-            raise OptionError(f"--subsampling is {self.subsampling}; it is 4:4:4, 4:2:2 or 4:2:0")
-        if self.exif not in ("auto", "apply", "ignore"):
-            raise OptionError(f"--exif is {self.exif}; it is auto, apply or ignore")
+        check_fields(self)
         if self.exif == "apply" and self.pixels.given:
             raise OptionError(
-                "--exif apply does not go with --bands and --stretch, whose windows are those of the stored raster; "
+                f"{option('exif')} apply does not go with {option('bands')} and {option('stretch')}, "
+                "whose windows are those of the stored raster; "
                 "leave one of them out"
             )
 
@@ -39,17 +36,13 @@ class RenderOptions:
 class ExportOptions:
     """How shards are cut, and how many images may fail."""
 
-    render: RenderOptions = RenderOptions()
-    chips_per_shard: int = 1000
-    on_error: str = "skip"
-    max_errors: int = 100
-    max_error_share: float = 0.1
-    retry_errors: bool = False
-    overwrite: bool = False  # render what is whole, too
+    render: RenderOptions = field(default_factory=RenderOptions)
+    chips_per_shard: int = bounded(1000, 1)
+    on_error: str = one_of("skip", "fail")  # what to do with an image that cannot be rendered
+    max_errors: int = bounded(100, 0)  # images; an export ends when more than these, and more than the share, fail
+    max_error_share: float = bounded(0.1, 0, 1)
+    retry_errors: bool = False  # render shards with failed images again
+    overwrite: bool = False  # render complete shards again, too
 
     def __post_init__(self) -> None:
-        at_least("--chips-per-shard", self.chips_per_shard, 1)
-        at_least("--max-errors", self.max_errors, 0)
-        between("max_error_share", self.max_error_share, 0, 1)
-        if self.on_error not in ("skip", "fail"):
-            raise OptionError(f"--on-error is {self.on_error}; it is skip or fail")
+        check_fields(self)

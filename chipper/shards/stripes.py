@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chipper.errors import ImageError
+from chipper.errors import ImageError, option
 from chipper.images.decoded import AnySource, open_source, reduction_for
 from chipper.images.finding import image_path
 from chipper.shards.options import ExportOptions, RenderOptions
@@ -46,7 +46,9 @@ def render_stripe(
             except ImageError as error:
                 if options.on_error == "fail":
                     where = image_dir / image.file_name
-                    raise ImageError(f"{where}: {error}; mend the image, or leave out --on-error fail") from None
+                    raise ImageError(
+                        f"{where}: {error}; repair the image, or leave out {option('on_error')} fail"
+                    ) from None
                 faults.append(image.fault(str(error)))
                 if len(faults) == IN_A_ROW:
                     raise too_many(faults, image_dir) from None
@@ -67,7 +69,8 @@ def too_many(faults: list[ImageFault], images: Path) -> ImageError:
     last = faults[-1]
     return ImageError(
         f"{number_of_images(faults)} images could not be rendered, too many to go on; the last: {images / last.file_name}: "
-        f"{last.error}; check --image-dir, or raise --max-errors; give --retry-errors once the images are mended"
+        f"{last.error}; check {option('image_dir')}, or raise {option('max_errors')}; "
+        f"give {option('retry_errors')} once the images are repaired"
     )
 
 

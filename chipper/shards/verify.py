@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chipper.errors import ChipperError, ShardError, StorageError, one_line
 from chipper.manifest.dataset import DATASET
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.schemas import SHARD_INDEX
 from chipper.shards.epochs import KIND, epoch_folders
@@ -34,7 +34,13 @@ class Checked:
     cure: str
 
 
-def verify_shards(folder: Path, deep: bool, workers: Workers, monitor: Monitor) -> Checked:
+def verify_shards(
+    folder: Path,
+    *,
+    deep: bool = False,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
+) -> Checked:
     """Check every shard of a finished export, and of its epochs: receipt, size, sha256, index; with ``deep`` every sample too.
 
     A shard with a fault loses its receipt, so that the next export writes it again, and only it.

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from chipper.errors import WorkdirError
+from chipper.errors import WorkdirError, option
 from chipper.storage.files import sweep, translate_os_errors
 from chipper.storage.locations import is_local
 
@@ -33,7 +33,7 @@ def locked(workdir: Path, command: str, *elsewhere: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise WorkdirError(
-                f"{workdir} is in use by {holder}; wait for it to end, or give another --workdir"
+                f"{workdir} is in use by {holder}; wait for it to end, or give another {option('workdir')}"
             ) from None
         file.truncate(0)
         file.write(f"chipper {command} (process {os.getpid()})\n")

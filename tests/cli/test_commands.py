@@ -15,6 +15,8 @@ import pytest
 
 from chipper.cli.main import COMMANDS
 from chipper.demo.data import DemoOptions, draw_demo
+from chipper.errors import OptionError
+from chipper.mining.options import PositiveOptions
 
 CHIPPER = Path(sys.executable).with_name("chipper")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CHIPPER")}
@@ -241,3 +243,25 @@ def test_no_space_left_is_one_line_and_loses_nothing(built: Path, tmp_path: Path
         assert json.loads((small / "w" / "dataset.json").read_text())["parts"] == 1
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["build-positives", "coco.json", "--chip-size", "8"], "--chip-size is 8; it goes from 16 to 16384"),
+        (["build-positives", "coco.json", "--stride", "9-8"], "--stride 9-8: the second number is below the first"),
+        (
+            ["mine-negatives", "--proposals", "rpn.pkl", "--negatives-per-image", "-1"],
+            "--negatives-per-image is -1; it must be at least 0",
+        ),
+    ],
+)
+def test_errors_of_the_library_name_the_flags_that_were_typed(words: list[str], named: str, tmp_path: Path) -> None:
+    (tmp_path / "coco.json").write_text("{}")
+    (tmp_path / "rpn.pkl").write_bytes(b"")
+    assert fault(tmp_path, *words, code=2).startswith(f"chipper: error: {named}")
+
+
+def test_errors_of_the_library_name_fields_in_python() -> None:
+    with pytest.raises(OptionError, match="^chip_size is 8; it goes from 16 to 16384$"):
+        PositiveOptions.parse(chip_size=8)

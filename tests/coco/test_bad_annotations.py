@@ -20,7 +20,6 @@ from chipper.errors import ChipperError
 from chipper.manifest.build_positives import build_positives
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import PositiveOptions
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 
 NOT_COVERED = ("in no valid range", "no chip can hold it")
@@ -133,7 +132,7 @@ annotation_lists = st.lists(other_annotations, min_size=1, max_size=8)
 
 def build(path: Path, folder: Path, **options: Any) -> Any:
     workdir = Workdir(folder)
-    return workdir, build_positives(path, workdir, PositiveOptions.parse(**options), None, True, Workers(1), Monitor())
+    return workdir, build_positives(path, workdir, PositiveOptions.parse(**options), overwrite=True, workers=Workers(1))
 
 
 def write(path: Path, content: dict[str, Any]) -> Path:

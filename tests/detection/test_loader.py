@@ -32,7 +32,6 @@ from chipper.manifest.build_positives import build_positives
 from chipper.manifest.mine_negatives import mine_negatives
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import NegativeOptions, PositiveOptions
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.epochs import epoch_folder, export_epochs
 from chipper.shards.export import export_shards
@@ -48,9 +47,9 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Workdir:
     draw_demo(folder, DemoOptions(train_images=8, val_images=0))
     workdir = Workdir(folder / "chips")
     options = PositiveOptions.parse("256,0.833,2", chip_size=256)
-    build_positives(folder / "train" / "coco.json", workdir, options, None, False, ONE, Monitor())
-    export_shards(workdir, ExportOptions(chips_per_shard=20), None, ONE, Monitor())
-    export_epochs(workdir, 9, ONE, Monitor())
+    build_positives(folder / "train" / "coco.json", workdir, options, workers=ONE)
+    export_shards(workdir, ExportOptions(chips_per_shard=20), workers=ONE)
+    export_epochs(workdir, 9, workers=ONE)
     return workdir
 
 
@@ -260,9 +259,9 @@ def test_epochs_without_their_negatives_in_shards_are_refused(workdir: Workdir, 
         for i in workdir.all_images(dataset).image_id
     }
     (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(everywhere, protocol=2))
-    mine_negatives(workdir, tmp_path / "rpn.pkl", NegativeOptions(), ONE, Monitor())
+    mine_negatives(workdir, tmp_path / "rpn.pkl", NegativeOptions(), workers=ONE)
     with pytest.raises(ShardError, match="export-shards"):
         ChipLoader(workdir, workdir.shards, LoaderOptions())
-    export_shards(workdir, ExportOptions(chips_per_shard=20), None, ONE, Monitor())
+    export_shards(workdir, ExportOptions(chips_per_shard=20), workers=ONE)
     found = np.array(ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))))
     assert (found % CHIPS_PER_IMAGE >= FIRST_NEGATIVE).any()

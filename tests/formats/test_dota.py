@@ -111,7 +111,7 @@ def test_label_folders(tmp_path: Path, is_one_line: Any) -> None:
     one(tmp_path, LINE, labels="labelTxt-v2.0")
     with pytest.raises(AnnotationError) as caught:
         read(tmp_path)
-    assert "labelTxt-v1.5, labelTxt-v2.0; say which with --annotations" in is_one_line(caught.value)
+    assert "labelTxt-v1.5, labelTxt-v2.0; say which with annotations" in is_one_line(caught.value)
     assert len(read(tmp_path, annotations=tmp_path / "labelTxt-v2.0").coco["images"]) == 1
     one(tmp_path, LINE)
     assert len(read(tmp_path).coco["images"]) == 1

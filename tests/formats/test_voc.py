@@ -55,7 +55,7 @@ def test_continuous_coordinates_are_taken_as_they_are(tmp_path: Path) -> None:
     assert boxes_of(read(tmp_path, coordinates="continuous").coco) == {"a.jpg": [("cat", (0, 1.5, 200, 99.25), 0)]}
     [note] = read(tmp_path).notes
     assert "1 boxes begin at pixel 0" in note
-    assert "--coordinates continuous" in note
+    assert "coordinates continuous" in note
     assert read(tmp_path, coordinates="continuous").notes == []
 
 
@@ -126,7 +126,7 @@ def test_names_in_a_split_without_a_file_are_told_with_their_line(tmp_path: Path
     voc_file(tmp_path, "a", voc_object())
     write(tmp_path / "ImageSets" / "Main" / "train.txt", "a\nlost\n")
     assert "train.txt, line 2: 'lost'" in problem(tmp_path, is_one_line, split="train")
-    with pytest.raises(OptionError, match=r"--split val: .*there are train"):
+    with pytest.raises(OptionError, match=r"split val: .*there are train"):
         read(tmp_path, "val")
 
 
@@ -321,7 +321,7 @@ def test_nothing_to_import_is_one_line(tmp_path: Path, is_one_line: Any, make: A
 def test_options_that_make_no_sense(tmp_path: Path) -> None:
     voc_file(tmp_path, "a", voc_object())
     for options in ({"coordinates": "polar"}, {"difficult": "hide"}, {"on_error": "pray"}, {"images": tmp_path / "no"}):
-        with pytest.raises(OptionError, match=f"--{next(iter(options)).replace('_', '-')}"):
+        with pytest.raises(OptionError, match=next(iter(options))):
             read(tmp_path, **options)
 
 

@@ -142,7 +142,7 @@ def test_the_size_is_that_of_the_image_as_it_is_shown(two: Path, build: Any, fla
     ]
     # where the size does not give the flag away, the user is told
     assert len(imported.notes) == (flag in (2, 3, 4))
-    assert all("--exif apply" in note for note in imported.notes)
+    assert all("exif apply" in note for note in imported.notes)
     write_coco(imported, two.parent / "coco.json")
     workdir = build(two.parent / "coco.json", two.parent / "chips", scales="1", valid_ranges=":")
     shown = open_source(path, (image["width"], image["height"]), "auto" if not imported.notes else "apply").pixels
@@ -189,13 +189,13 @@ def test_a_path_of_its_own(two: Path, tmp_path: Path) -> None:
 def test_folders_without_data_yaml(two: Path) -> None:
     folder = two.parent
     two.unlink()
-    with pytest.raises(AnnotationError, match="--classes"):
+    with pytest.raises(AnnotationError, match="classes"):
         read(folder)
     write(folder / "classes.txt", "cat\ndog\n")
     assert len(read(folder).coco["images"]) == 3
     assert len(read(folder, "val").coco["images"]) == 1
     assert [category["name"] for category in read(folder, classes=("x", "y")).coco["categories"]] == ["x", "y"]
-    with pytest.raises(OptionError, match="--split test"):
+    with pytest.raises(OptionError, match="split test"):
         read(folder, "test")
 
 

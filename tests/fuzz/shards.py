@@ -18,7 +18,6 @@ from chipper.coco.records import Category
 from chipper.detection.chips import collate, decode_chip
 from chipper.errors import ShardError
 from chipper.manifest.dataset import DATASET
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.schemas import FORMAT_VERSION
 from chipper.shards.pool import Pool
@@ -113,7 +112,7 @@ def target(data: bytes) -> None:
             _read(pool, row)
         assert (pool.rows(np.arange(3)) < len(pool)).all()
     try:
-        checked = verify_shards(folder, True, Workers(1), Monitor())
+        checked = verify_shards(folder, deep=True, workers=Workers(1))
     except ShardError as error:
         assert "\n" not in str(error)
         return

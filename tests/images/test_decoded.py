@@ -427,21 +427,21 @@ def test_a_given_folder_is_the_only_one_looked_in(tmp_path: Path, is_one_line: C
     (tmp_path / "images" / "a.jpg").write_bytes(b"")
     assert find_image_dir(tmp_path / "coco.json", ["a.jpg"], tmp_path / "images") == tmp_path / "images"
     with pytest.raises(
-        ImageDirectoryError, match=r"no image such as 'a\.jpg' in .*give the folder with --image-dir"
+        ImageDirectoryError, match=r"no image such as 'a\.jpg' in .*give the folder with image_dir"
     ) as caught:
         find_image_dir(tmp_path / "coco.json", ["a.jpg"], tmp_path / "other")
     is_one_line(caught.value)
 
 
 def test_no_folder_has_the_images(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(ImageDirectoryError, match="give the folder with --image-dir") as caught:
+    with pytest.raises(ImageDirectoryError, match="give the folder with image_dir") as caught:
         find_image_dir(tmp_path / "coco.json", ["a.jpg"], None)
     assert str(tmp_path / "images") in is_one_line(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a" * 300 + ".jpg", "line\nbreak.jpg"])
 def test_names_that_no_file_can_have(tmp_path: Path, name: str, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(ImageDirectoryError, match="--image-dir") as caught:
+    with pytest.raises(ImageDirectoryError, match="image_dir") as caught:
         find_image_dir(tmp_path / "coco.json", [name], None)
     is_one_line(caught.value)
 

@@ -35,7 +35,7 @@ def test_what_the_texts_say(text: str, expected: Stretch) -> None:
     "text", ["", "some", "2", "98-2", "2-2", "2-101", "-2-98", "5:5", "1:2:3", "nan:1", "0:inf", "a:b", "2-98-99"]
 )
 def test_what_is_no_stretch(text: str, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(OptionError, match="--stretch.*0:3000") as caught:
+    with pytest.raises(OptionError, match="stretch.*0:3000") as caught:
         Stretch.parse(text)
     is_one_line(caught.value)
 

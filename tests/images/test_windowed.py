@@ -243,7 +243,7 @@ def test_bands_by_default_and_by_number(tmp_path: Path) -> None:
     ):
         with opened(path, bands, "none") as source:
             assert source.whole((9, 8)).getcolors() == [(72, expected)]
-    with pytest.raises(ImageError, match="^--bands asks for band 6, the file has 5$"):
+    with pytest.raises(ImageError, match="^bands asks for band 6, the file has 5$"):
         opened(five, "6,1,1")
 
 
@@ -258,7 +258,7 @@ def test_sixteen_bits_without_a_stretch_give_their_high_byte(tmp_path: Path) -> 
 def test_other_types_need_a_stretch(tmp_path: Path, dtype: Any, is_one_line: Callable[..., str]) -> None:
     values = scene(50, 40, 3, dtype, 900) - np.array(100, dtype)
     path = geotiff(tmp_path / "a.tif", values)
-    with pytest.raises(ImageError, match="have no rule to become 8 bits; give --stretch, for example 2-98") as caught:
+    with pytest.raises(ImageError, match="have no rule to become 8 bits; give stretch, for example 2-98") as caught:
         opened(path, "1")
     is_one_line(caught.value)
     for text in ("1-99", "50:600"):
@@ -365,7 +365,7 @@ def test_other_formats(tmp_path: Path) -> None:
             assert np.abs(np.asarray(source.whole((90, 60))) - expected).max() <= (2 if name == "a.jpg" else 0)
     for image in (Image.fromarray(values).quantize(8), Image.fromarray(values).convert("1")):
         image.save(tmp_path / "c.tif")
-        with pytest.raises(ImageError, match="have no bands to choose; leave out --bands and --stretch"):
+        with pytest.raises(ImageError, match="have no bands to choose; leave out bands and stretch"):
             opened(tmp_path / "c.tif", "1")
     Image.fromarray(values).save(tmp_path / "a.bmp")
     with pytest.raises(ImageError, match="none of GeoTIFF, JPEG 2000, PNG, JPEG and WebP"):
@@ -391,7 +391,7 @@ def test_a_tiff_that_pil_does_not_know_is_read_by_windows(tmp_path: Path, how: s
     with open_source(path, (40, 30)) as source:
         assert isinstance(source, WindowedImage)
         np.testing.assert_array_equal(np.asarray(source.whole((40, 30))), np.moveaxis(values[:3] >> 8, 0, 2))
-    with pytest.raises(ImageError, match="leave out --exif apply"):
+    with pytest.raises(ImageError, match="leave out exif apply"):
         open_source(path, (40, 30), "apply")
     with pytest.raises(ImageError, match="^the file is 40x30 px, the annotations say 30x40$"):
         open_source(path, (30, 40))
@@ -422,7 +422,7 @@ def test_without_rasterio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_on
 
 @pytest.mark.parametrize("bands", ["", "0", "1,2", "1,2,3,4", "a", "1.5", "-1", "1,,2"])
 def test_what_are_no_bands(bands: str, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(OptionError, match="--bands") as caught:
+    with pytest.raises(OptionError, match="bands") as caught:
         PixelOptions(bands)
     is_one_line(caught.value)
 
@@ -434,7 +434,7 @@ def test_options_over_remembered_ones() -> None:
     assert PixelOptions(None, "none").over(remembered) == PixelOptions("3,2,1", "none")
     for options in (remembered, PixelOptions(), PixelOptions("4")):
         assert PixelOptions.from_text({"quality": 9, **options.as_text()}) == options
-    with pytest.raises(OptionError, match="--exif apply does not go with"):
+    with pytest.raises(OptionError, match="exif apply does not go with"):
         RenderOptions(exif="apply", pixels=remembered)
     assert RenderOptions().as_text() == {"quality": 90, "subsampling": "4:2:0", "exif": "auto"}
 
@@ -584,9 +584,9 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
 RENDER = """
 import sys
 from pathlib import Path
-from chipper.images import open_source
-from chipper.options import PixelOptions
-from chipper.render import render_chip
+from chipper.images.decoded import open_source
+from chipper.images.options import PixelOptions
+from chipper.shards.render import render_chip
 def peak():
     with open("/proc/self/status") as status:
         return int(status.read().split("VmHWM:")[1].split()[0]) // 1024
@@ -739,7 +739,6 @@ def test_preview_takes_what_was_exported(satellite: Path, export: Any, build: An
 
 def test_selective_search_looks_at_the_stretched_bands(tmp_path: Path, write_coco: Any) -> None:
     from chipper.coco.reading import read_images
-    from chipper.parallel.progress import Monitor
     from chipper.parallel.workers import Workers
     from chipper.proposals.selective_search import selective_search
 
@@ -751,7 +750,7 @@ def test_selective_search_looks_at_the_stretched_bands(tmp_path: Path, write_coc
     for name, pixels in (("a.tif", PixelOptions("3,2,1", "2-98")), ("a.png", PixelOptions())):
         images = [{"id": 5, "file_name": name, "width": 160, "height": 120}]
         coco = write_coco(tmp_path / name[-3:], images=images, annotations=[], categories=[{"id": 1, "name": "x"}])
-        found.append(selective_search(read_images(coco), tmp_path, 50, Workers(1), Monitor(), pixels))
+        found.append(selective_search(read_images(coco), tmp_path, 50, workers=Workers(1), pixels=pixels))
     np.testing.assert_array_equal(found[0].box, found[1].box)
     assert len(found[0])
 

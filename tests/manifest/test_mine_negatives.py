@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import chipper.manifest.build_positives
 import chipper.manifest.mine_negatives
+import chipper.mining.parts
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE, NEGATIVE, POSITIVE
 from chipper.errors import ChipperError, ProposalError, WorkdirError
 from chipper.manifest.workdir import Workdir
@@ -31,7 +31,7 @@ def mined(drawn: Any, tmp_path_factory: pytest.TempPathFactory, build: Build, mi
 def test_same_bytes_for_any_jobs_and_parts(
     drawn: Any, tmp_path: Path, build: Build, mine: Any, hashes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chipper.manifest.build_positives, "PART_IMAGES", 3)
+    monkeypatch.setattr(chipper.mining.parts, "PART_IMAGES", 3)
     found = []
     for jobs in (1, 2, 3):
         workdir = build(drawn.coco, tmp_path / f"chips{jobs}", variants=2)

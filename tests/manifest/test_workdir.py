@@ -67,7 +67,7 @@ def test_dataset_json_is_readable(drawn: Any, workdir: Workdir) -> None:
 
 def test_no_workdir(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
     with pytest.raises(
-        WorkdirError, match=r"no finished workdir.*run `chipper build-positives.*or give another --workdir"
+        WorkdirError, match=r"no finished workdir.*run `chipper build-positives.*or give another workdir"
     ) as caught:
         Workdir(tmp_path / "chips").dataset()
     is_one_line(caught.value)
@@ -159,7 +159,7 @@ def test_a_damaged_table_is_refused_and_the_cure_given_works(
     message = is_one_line(caught.value)
     assert str(workdir.path / name) in message
     assert "chipper build-positives" in message
-    build(drawn.coco, workdir.path, overwrite="--overwrite" in message)
+    build(drawn.coco, workdir.path, overwrite="overwrite" in message)
     read_all(workdir)
 
 

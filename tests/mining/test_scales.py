@@ -64,7 +64,7 @@ def test_a_list_of_scales_reads_back_and_may_hold_spaces(texts):
     "text", ["", "0", "-3", "nan", "inf", "-inf", "x", "800:", ":1280", "1:2:3", "800:0", "1280:800", "800:inf", "5 12"]
 )
 def test_what_is_no_scale_is_refused_with_the_option_and_the_text(text):
-    with pytest.raises(OptionError, match="^--scales: ") as error:
+    with pytest.raises(OptionError, match="^scales: ") as error:
         Scale.parse(text)
     assert repr(text) in str(error.value)
     assert "\n" not in str(error.value)
@@ -72,7 +72,7 @@ def test_what_is_no_scale_is_refused_with_the_option_and_the_text(text):
 
 @pytest.mark.parametrize("text", ["", "512,,3", "512,1.667,", "512;3"])
 def test_a_list_with_an_empty_or_broken_scale_is_refused(text):
-    with pytest.raises(OptionError, match="--scales"):
+    with pytest.raises(OptionError, match="scales"):
         parse_scales(text)
 
 
@@ -94,7 +94,7 @@ def test_a_bound_left_out_is_zero_or_infinity():
 
 @pytest.mark.parametrize("text", ["", "80", "150:32", "32:32", "-1:5", "a:b", "32:150:200", "nan:", ":nan", "inf:"])
 def test_what_is_no_range_is_refused_with_the_option_and_the_text(text):
-    with pytest.raises(OptionError, match="^--valid-ranges: ") as error:
+    with pytest.raises(OptionError, match="^valid_ranges: ") as error:
         ValidRange.parse(text)
     assert repr(text) in str(error.value)
     assert "\n" not in str(error.value)
@@ -109,13 +109,13 @@ def test_three_scales_have_default_ranges_and_other_numbers_need_their_own():
 
 @pytest.mark.parametrize("text", ["120:", "120:,32:150,:80,:40", "120:,32:150,"])
 def test_the_number_of_ranges_must_be_that_of_the_scales(text):
-    with pytest.raises(OptionError, match="--valid-ranges"):
+    with pytest.raises(OptionError, match="valid_ranges"):
         parse_valid_ranges(text, parse_scales(DEFAULT_SCALES))
 
 
 @pytest.mark.parametrize("text", [":80,32:150,120:", "32:,40:150,:80", "120:200,32:150,:160"])
 def test_ranges_that_do_not_go_from_large_to_small_are_refused(text):
-    with pytest.raises(OptionError, match="--valid-ranges"):
+    with pytest.raises(OptionError, match="valid_ranges"):
         parse_valid_ranges(text, parse_scales(DEFAULT_SCALES))
 
 

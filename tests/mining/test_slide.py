@@ -454,7 +454,7 @@ def test_a_workdir_remembers_its_placement(drawn: Any, tmp_path: Path, is_one_li
     assert stored["options"]["placement"] == "slide"
     with pytest.raises(WorkdirError) as caught:
         build(drawn.coco, tmp_path / "chips")
-    assert "--placement slide" in is_one_line(caught.value)
+    assert "placement slide" in is_one_line(caught.value)
 
 
 @pytest.mark.parametrize("command", ["build-positives", "plan"])

@@ -128,4 +128,4 @@ def test_crowds_say_nothing(is_one_line: Any) -> None:
     annotations = annotations_of(images, [[(10.0, 10.0, 110.0, 110.0)]], {1})
     with pytest.raises(OptionError) as caught:
         suggest(images, annotations)
-    assert "--suggest" in is_one_line(caught.value)
+    assert "suggest" in is_one_line(caught.value)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import chipper.manifest.build_positives
+import chipper.mining.parts
 import chipper.parallel.cluster
 from chipper.cli.main import main
 from chipper.errors import ClusterError, DependencyError, ImageError, ProposalError
@@ -24,7 +24,6 @@ from chipper.manifest.mine_negatives import mine_negatives
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.parallel.cluster import Cluster
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.proposals.files import open_proposals, write_proposals
 from chipper.shards.export import export_shards
@@ -66,7 +65,7 @@ def mortal() -> Iterator[str]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chipper.manifest.build_positives, "PART_IMAGES", 3)
+    monkeypatch.setattr(chipper.mining.parts, "PART_IMAGES", 3)
 
 
 def kill_when_there(pid: int, folder: Path, pattern: str) -> None:
@@ -80,10 +79,10 @@ def whole_run(folder: Path, coco: Path, images: Path, proposals: Path, workers: 
     """All that can be shared out: positives, negatives, epochs and shards."""
     workdir = Workdir(folder)
     options = PositiveOptions.parse(variants=2, stride="40-48")
-    build_positives(coco, workdir, options, images, False, workers, Monitor())
+    build_positives(coco, workdir, options, image_dir=images, workers=workers)
     negative = NegativeOptions(min_proposals=3, min_proposals_finest=3)
-    mine_negatives(workdir, proposals, negative, workers, Monitor())
-    export_shards(workdir, ExportOptions(chips_per_shard=10), images, workers, Monitor())
+    mine_negatives(workdir, proposals, negative, workers=workers)
+    export_shards(workdir, ExportOptions(chips_per_shard=10), image_dir=images, workers=workers)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -113,9 +112,9 @@ def test_coco128_on_a_cluster(address: str, coco128: Path, tmp_path: Path, hashe
     for name, workers in (("one", Workers(1)), ("dask", Cluster(1, address, tmp_path))):
         workdir = Workdir(tmp_path / name)
         build_positives(
-            coco128 / "instances.json", workdir, PositiveOptions.parse(), coco128 / "images", False, workers, Monitor()
+            coco128 / "instances.json", workdir, PositiveOptions.parse(), image_dir=coco128 / "images", workers=workers
         )
-        mine_negatives(workdir, coco128 / "proposals.pkl", NegativeOptions(), workers, Monitor())
+        mine_negatives(workdir, coco128 / "proposals.pkl", NegativeOptions(), workers=workers)
     one, dask = hashes(tmp_path / "one"), hashes(tmp_path / "dask")
     assert len(one) > 10
     assert dask == one
@@ -176,14 +175,14 @@ def test_shards_are_whole_when_a_worker_is_killed_half_way(
     for name, workers in (("one", Workers(2)), ("dask", Cluster(1, mortal, tmp_path))):
         workdir = Workdir(tmp_path / name)
         options = PositiveOptions.parse()
-        build_positives(coco128 / "instances.json", workdir, options, coco128 / "images", False, Workers(1), Monitor())
-        mine_negatives(workdir, coco128 / "proposals.pkl", NegativeOptions(), Workers(1), Monitor())
+        build_positives(coco128 / "instances.json", workdir, options, image_dir=coco128 / "images", workers=Workers(1))
+        mine_negatives(workdir, coco128 / "proposals.pkl", NegativeOptions(), workers=Workers(1))
         if name == "dask":
             with Client(mortal, set_as_default=False) as client:
                 victim = min(client.run(os.getpid).values())
             killer = threading.Thread(target=kill_when_there, args=(victim, workdir.path, "*/*.partial"))
             killer.start()
-        export_shards(workdir, ExportOptions(chips_per_shard=50), coco128 / "images", workers, Monitor())
+        export_shards(workdir, ExportOptions(chips_per_shard=50), image_dir=coco128 / "images", workers=workers)
         found[name] = hashes(workdir.path)
     killer.join()
     assert found["dask"] == found["one"]
@@ -237,7 +236,7 @@ def test_an_error_of_a_command_is_the_same_as_on_one_machine(
     messages = []
     for workers in (Workers(1), Cluster(1, address, tmp_path)):
         with pytest.raises(ImageError) as caught:
-            export_shards(workdir, ExportOptions(on_error="fail"), None, workers, Monitor())
+            export_shards(workdir, ExportOptions(on_error="fail"), workers=workers)
         messages.append(is_one_line(caught.value))
     assert own_drawn.names[2] in messages[0]
     assert messages[1] == messages[0]

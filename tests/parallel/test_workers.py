@@ -16,7 +16,7 @@ from chipper.parallel.workers import Workers
 ORPHANS = """
 import sys, time
 from pathlib import Path
-from chipper.workers import Workers
+from chipper.parallel.workers import Workers
 def work(folder, k):
     (Path(folder) / f"{k}").write_text("")
     time.sleep(0.3)
@@ -41,7 +41,7 @@ def test_no_tasks() -> None:
 
 @pytest.mark.parametrize("jobs", [0, -2])
 def test_a_number_of_workers_that_is_none(jobs: int) -> None:
-    with pytest.raises(OptionError, match="--jobs"):
+    with pytest.raises(OptionError, match="jobs"):
         Workers(jobs)
 
 

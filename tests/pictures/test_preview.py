@@ -61,7 +61,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[PreviewImage, list[An
 
 
 def draw(workdir: Workdir, out: Path, monitor: Monitor | None = None, **options: Any) -> list[Path]:
-    return preview(workdir, PreviewOptions(**options), out, None, monitor or Monitor())
+    return preview(workdir, PreviewOptions(**options), out, monitor=monitor or Monitor())
 
 
 def test_a_picture_of_each_image(workdir: Workdir, tmp_path: Path, own_drawn: Any) -> None:
@@ -121,7 +121,7 @@ def test_one_scale_alone(mined: Workdir, tmp_path: Path, figures: list[Any]) -> 
         assert shown.only == 1
         assert set(shown.positives.scale_index.tolist()) | set(shown.negatives.scale_index.tolist()) <= {1}
         assert {record["chip"]["scale_index"] for _, record in samples} <= {1}
-    with pytest.raises(OptionError, match=r"--scale is 2; give one of the workdir's, 512, 1\.667, 3"):
+    with pytest.raises(OptionError, match=r"scale is 2; give one of the workdir's, 512, 1\.667, 3"):
         draw(mined, tmp_path / "out", scale="2")
 
 
@@ -185,7 +185,7 @@ def test_unknown_image(workdir: Workdir, tmp_path: Path, is_one_line: Callable[.
         draw(workdir, tmp_path / "out", image_ids=(31337, 1000, 1001))
     is_one_line(caught.value)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(OptionError, match="--count is 0"):
+    with pytest.raises(OptionError, match="count is 0"):
         PreviewOptions(count=0)
 
 
@@ -193,7 +193,7 @@ def test_parts_are_read_one_after_the_other(
     own_drawn: Any, build: Callable[..., Workdir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a workdir in many parts, those of the images asked for."""
-    for name in ("chipper.manifest.build_positives", "chipper.pictures.preview"):
+    for name in ("chipper.mining.parts", "chipper.pictures.preview"):
         monkeypatch.setattr(f"{name}.PART_IMAGES", 3)
     workdir = build(own_drawn.coco, tmp_path / "chips", image_dir=own_drawn.images)
     assert workdir.dataset().parts == 3

@@ -28,7 +28,7 @@ def test_a_bright_square_is_proposed_where_it_lies_at_any_size(tmp_path: Path, w
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
         images = [{"id": 5, "file_name": f"{k}.png", "width": size[0], "height": size[1]}]
         coco = write_coco(tmp_path / str(k), images=images, annotations=[], categories=[{"id": 1, "name": "x"}])
-        found = selective_search(read_images(coco), tmp_path, 100, Workers(1), Monitor())
+        found = selective_search(read_images(coco), tmp_path, 100, workers=Workers(1))
         wanted = np.array([size[0] / 2, size[1] / 4, 3 * size[0] / 4, size[1] / 2])
         assert np.abs(found.box - wanted).max(axis=1).min() <= 2 * max(1, max(size) / 640)
         assert set(found.image_id.tolist()) == {5}
@@ -45,10 +45,10 @@ def test_any_number_of_workers_and_a_bad_image(own_drawn: Any) -> None:
         def warn(self, message: str) -> None:
             warnings.append(message)
 
-    one = selective_search(images, own_drawn.images, 50, Workers(1), Listening())
+    one = selective_search(images, own_drawn.images, 50, workers=Workers(1), monitor=Listening())
     assert len(warnings) == 1
     assert own_drawn.names[3] in warnings[0]
-    two = selective_search(images, own_drawn.images, 50, Workers(2), Monitor())
+    two = selective_search(images, own_drawn.images, 50, workers=Workers(2))
     np.testing.assert_array_equal(one.box, two.box)
     np.testing.assert_array_equal(one.image_id, two.image_id)
     assert np.unique(one.image_id, return_counts=True)[1].max() <= 50
@@ -56,7 +56,7 @@ def test_any_number_of_workers_and_a_bad_image(own_drawn: Any) -> None:
     for name in own_drawn.names:
         (own_drawn.images / name).unlink()
     with pytest.raises(ImageError, match="none of the"):
-        selective_search(images, own_drawn.images, 50, Workers(1), Monitor())
+        selective_search(images, own_drawn.images, 50, workers=Workers(1))
 
 
 def test_the_command_makes_what_mine_negatives_reads(own_drawn: Any, tmp_path: Path, build: Any) -> None:
@@ -83,5 +83,5 @@ def test_the_command_makes_what_mine_negatives_reads(own_drawn: Any, tmp_path: P
 def test_without_opencv(own_drawn: Any, monkeypatch: pytest.MonkeyPatch, is_one_line: Any) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(DependencyError) as caught:
-        selective_search(read_images(own_drawn.coco), own_drawn.images, 50, Workers(1), Monitor())
+        selective_search(read_images(own_drawn.coco), own_drawn.images, 50, workers=Workers(1))
     assert "selective-search]" in is_one_line(caught.value)

@@ -14,7 +14,6 @@ import pytest
 
 from chipper.demo.data import DemoOptions, draw_split
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.report.page import SECTIONS, write_report
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib")
@@ -79,7 +78,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, build: Any, mine: Any, e
     export(workdir, chips_per_shard=20)
     write_run(workdir, "detector", steps=900)
     write_run(workdir, "a-run-with-a-very-long-name-that-goes-on-and-on-and-on-and-on", evaluated=False)
-    write_report(workdir, folder / "report.html", Monitor())
+    write_report(workdir, folder / "report.html")
     return folder / "report.html"
 
 

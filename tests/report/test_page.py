@@ -69,7 +69,7 @@ class Page(HTMLParser):
 
 def made(workdir: Workdir, out: Path) -> Page:
     """The page, after a look at what every page promises."""
-    write_report(workdir, out, Monitor())
+    write_report(workdir, out)
     text = out.read_text(encoding="utf-8")
     page = Page(text)
     assert page.headings[1:] == [heading for _, heading, _ in SECTIONS]
@@ -123,11 +123,11 @@ def test_at_every_stage(
 
 def test_the_same_workdir_gives_the_same_bytes(whole: Workdir, tmp_path: Path) -> None:
     """Wherever it lies, and whenever it is made."""
-    write_report(whole, tmp_path / "one.html", Monitor())
+    write_report(whole, tmp_path / "one.html")
     shutil.copytree(whole.path, tmp_path / "elsewhere" / "chips")
     for path in (tmp_path / "elsewhere").rglob("*"):
         os.utime(path, (1, 1))
-    write_report(Workdir(tmp_path / "elsewhere" / "chips"), tmp_path / "two.html", Monitor())
+    write_report(Workdir(tmp_path / "elsewhere" / "chips"), tmp_path / "two.html")
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
 
 
@@ -136,7 +136,7 @@ def test_parts_make_no_difference(
 ) -> None:
     pages = []
     for number, size in enumerate((3, 100)):
-        monkeypatch.setattr("chipper.manifest.build_positives.PART_IMAGES", size)
+        monkeypatch.setattr("chipper.mining.parts.PART_IMAGES", size)
         folder = tmp_path / f"{number}" / "chips"
         workdir = build(drawn.coco, folder)
         mine(workdir, drawn.proposals, min_proposals_finest=5, min_proposals=5)
@@ -146,7 +146,7 @@ def test_parts_make_no_difference(
 
 
 def test_one_part_is_read_at_a_time(drawn: Any, tmp_path: Path, build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chipper.manifest.build_positives.PART_IMAGES", 2)
+    monkeypatch.setattr("chipper.mining.parts.PART_IMAGES", 2)
     workdir = build(drawn.coco, tmp_path / "chips")
     order: list[str] = []
     for name in ("images", "labels"):
@@ -348,7 +348,7 @@ def test_odd_runs(own: Workdir, tmp_path: Path, write_run: Any) -> None:
     (write_run(own, "slow", wanted="<b>") / "metrics.jsonl").write_text(
         "".join(f'{{"step": {k}, "total_steps": 9, "loss": 1, "data_wait": 0.6}}\n' for k in range(1, 9))
     )
-    write_report(own, tmp_path / "report.html", Monitor())
+    write_report(own, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "Run slow waits for data 60 % of the time." in text
     assert "Run broken: run.json cannot be read" in text
@@ -362,14 +362,14 @@ def test_no_workdir_no_place_no_matplotlib(
     whole: Workdir, tmp_path: Path, is_one_line: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(WorkdirError, match="build-positives"):
-        write_report(Workdir(tmp_path / "none"), tmp_path / "r.html", Monitor())
+        write_report(Workdir(tmp_path / "none"), tmp_path / "r.html")
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError) as caught:
-        write_report(whole, tmp_path / "file" / "r.html", Monitor())
+        write_report(whole, tmp_path / "file" / "r.html")
     is_one_line(caught.value)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(DependencyError, match=re.escape("pip install 'chipper[report]'")):
-        write_report(whole, tmp_path / "r.html", Monitor())
+        write_report(whole, tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
 
@@ -378,7 +378,7 @@ def test_a_missing_table_is_named(own: Workdir, tmp_path: Path, name: str, is_on
     for damage in (lambda p: p.write_bytes(b"PAR1"), lambda p: p.unlink()):
         damage(own.path / name)
         with pytest.raises(WorkdirError, match=Path(name).name) as caught:
-            write_report(own, tmp_path / "r.html", Monitor())
+            write_report(own, tmp_path / "r.html")
         is_one_line(caught.value)
 
 

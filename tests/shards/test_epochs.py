@@ -15,7 +15,6 @@ import chipper.shards.epochs
 from chipper.cli.main import main
 from chipper.errors import ShardError
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.epochs import epoch_folder, export_epochs
 from chipper.shards.pool import Pool
@@ -31,7 +30,7 @@ def workdir(drawn: Any, tmp_path: Path, build: Any, mine: Any, export: Any) -> W
 
 
 def run(workdir: Workdir, jobs: int = 1, each: int = 10) -> Any:
-    return export_epochs(workdir, each, Workers(jobs), Monitor())
+    return export_epochs(workdir, each, workers=Workers(jobs))
 
 
 # webdataset leaves its files to the collector
@@ -57,10 +56,10 @@ def test_each_epoch_is_a_whole_set_of_its_own(workdir: Workdir) -> None:
     run(workdir)
     for epoch in range(3):
         folder = epoch_folder(workdir.shards, epoch)
-        assert verify_shards(folder, True, Workers(1), Monitor()).faults == []
+        assert verify_shards(folder, deep=True, workers=Workers(1)).faults == []
         index = msgspec.json.decode((folder / "train-index.json").read_bytes())
         assert index["num_samples"] == len(workdir.epoch(workdir.dataset(), epoch)) == len(Pool(folder))
-    assert verify_shards(workdir.shards, True, Workers(1), Monitor()).faults == []
+    assert verify_shards(workdir.shards, deep=True, workers=Workers(1)).faults == []
 
 
 def test_same_bytes_for_any_jobs_and_nothing_is_copied_twice(

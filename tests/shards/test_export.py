@@ -251,11 +251,11 @@ SLOW_EXPORT = """
 import sys, time
 from pathlib import Path
 import chipper.shards.stripes
-from chipper.export import export_shards
-from chipper.options import ExportOptions
-from chipper.progress import Monitor
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
+from chipper.parallel.progress import Monitor
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 
 render = chipper.shards.stripes.render_chip
 
@@ -264,7 +264,7 @@ def slowly(*arguments):
     return render(*arguments)
 
 chipper.shards.stripes.render_chip = slowly
-export_shards(Workdir(Path(sys.argv[1])), ExportOptions(chips_per_shard=4), None, Workers(1), Monitor())
+export_shards(Workdir(Path(sys.argv[1])), ExportOptions(chips_per_shard=4), workers=Workers(1))
 """
 
 
@@ -411,7 +411,7 @@ def test_on_error_fail_stops(
 ) -> None:
     path = own_drawn.images / own_drawn.names[4]
     path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(ImageError, match="--on-error fail") as caught:
+    with pytest.raises(ImageError, match="on_error fail") as caught:
         export(workdir, jobs, on_error="fail")
     assert str(path) in is_one_line(caught.value)
     assert not (workdir.shards / "dataset.json").exists()
@@ -420,7 +420,7 @@ def test_on_error_fail_stops(
 
 def test_all_images_missing(own_drawn: Any, workdir: Workdir, export: Export, is_one_line: Callable[..., str]) -> None:
     shutil.rmtree(own_drawn.images)
-    with pytest.raises(ImageDirectoryError, match="--image-dir") as caught:
+    with pytest.raises(ImageDirectoryError, match="image_dir") as caught:
         export(workdir)
     is_one_line(caught.value)
     assert not (workdir.shards / "dataset.json").exists()
@@ -440,20 +440,20 @@ def test_all_images_bad_and_mended(
     for name, data in good.items():
         (own_drawn.images / name).write_bytes(data)
     message = str(caught.value)
-    assert export(workdir, retry_errors="--retry-errors" in message).faults == []
+    assert export(workdir, retry_errors="retry_errors" in message).faults == []
 
 
 def test_too_many_errors_and_mended(own_drawn: Any, workdir: Workdir, export: Export, is_one_line: Any) -> None:
     good = {name: (own_drawn.images / name).read_bytes() for name in own_drawn.names[:4]}
     for name in good:
         (own_drawn.images / name).unlink()
-    with pytest.raises(ImageError, match="raise --max-errors") as caught:
+    with pytest.raises(ImageError, match="raise max_errors") as caught:
         export(workdir, max_errors=2, chips_per_shard=1)
     message = is_one_line(caught.value)
     assert not (workdir.shards / "dataset.json").exists()
     for name, data in good.items():
         (own_drawn.images / name).write_bytes(data)
-    assert export(workdir, max_errors=2, chips_per_shard=1, retry_errors="--retry-errors" in message).faults == []
+    assert export(workdir, max_errors=2, chips_per_shard=1, retry_errors="retry_errors" in message).faults == []
 
 
 def test_too_many_errors_stay_too_many(own_drawn: Any, workdir: Workdir, export: Export) -> None:
@@ -564,7 +564,7 @@ def test_on_error_fail_does_not_pass_over_faults_of_a_run_before(
 ) -> None:
     (own_drawn.images / own_drawn.names[4]).unlink()
     assert export(workdir).faults
-    with pytest.raises(ImageError, match="--on-error fail"):
+    with pytest.raises(ImageError, match="on_error fail"):
         export(workdir, on_error="fail")
 
 

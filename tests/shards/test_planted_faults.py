@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.verify import verify_shards
 from chipper.shards.writing import index_path, receipt_path, tar_path
@@ -42,7 +41,7 @@ def planted(shards: Path) -> Iterator[None]:
 
 
 def faults(shards: Path, deep: bool = False) -> list[str]:
-    return verify_shards(shards, deep, Workers(1), Monitor()).faults
+    return verify_shards(shards, deep=deep, workers=Workers(1)).faults
 
 
 def test_a_cut_at_every_block_is_found(shards: Path) -> None:

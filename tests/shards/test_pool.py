@@ -195,11 +195,10 @@ def test_the_cure_for_damage_works(
     if "delete the shard" in str(caught.value):
         path.unlink()
     else:
-        from chipper.parallel.progress import Monitor
         from chipper.parallel.workers import Workers
         from chipper.shards.verify import verify_shards
 
-        verify_shards(workdir.shards, False, Workers(1), Monitor())
+        verify_shards(workdir.shards, workers=Workers(1))
     assert export(workdir).rendered == 1
     pool = Pool(workdir.shards)
     assert [len(pool.read(row)) for row in range(len(pool))] == [2] * len(pool)

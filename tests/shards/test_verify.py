@@ -12,7 +12,6 @@ from bad.case import run
 
 from chipper.errors import ShardError
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.epochs import epoch_folder, export_epochs
 from chipper.shards.shard_set import read_shard_set
@@ -35,7 +34,7 @@ def workdir(whole: Workdir, tmp_path: Path) -> Workdir:
 
 
 def verify(workdir: Workdir, deep: bool = False, jobs: int = 1) -> Checked:
-    return verify_shards(workdir.shards, deep, Workers(jobs), Monitor())
+    return verify_shards(workdir.shards, deep=deep, workers=Workers(jobs))
 
 
 def flip(path: Path, place: int) -> None:
@@ -168,7 +167,7 @@ def whole_epochs(
 ) -> Workdir:
     workdir = build(drawn.coco, tmp_path_factory.mktemp("epochs") / "chips", image_dir=drawn.images, epochs=3)
     export(workdir, chips_per_shard=1000)
-    export_epochs(workdir, 1000, Workers(1), Monitor())
+    export_epochs(workdir, 1000, workers=Workers(1))
     return workdir
 
 

@@ -26,7 +26,6 @@ from chipper.formats.chips import export_coco
 from chipper.images.decoded import open_source
 from chipper.images.finding import image_path
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
@@ -88,7 +87,7 @@ def contents(place: Path) -> dict[str, bytes]:
 
 
 def exported(workdir: Workdir, jobs: int, images: Path, **options: Any) -> Any:
-    return export_shards(workdir, ExportOptions(chips_per_shard=6, **options), images, Workers(jobs), Monitor())
+    return export_shards(workdir, ExportOptions(chips_per_shard=6, **options), image_dir=images, workers=Workers(jobs))
 
 
 @pytest.mark.parametrize(("kind", "jobs"), [("s3", 1), ("s3", 2), ("memory", 1)])
@@ -108,10 +107,10 @@ def test_images_and_shards_at_urls_give_the_bytes_of_folders(
     pool, here = Pool(remote.shards), Pool(local.shards)
     for row in np.random.default_rng(0).permutation(len(pool))[:10]:
         assert pool.read(int(row)) == here.read(int(row))
-    checked = verify_shards(remote.shards, True, Workers(jobs), Monitor())
+    checked = verify_shards(remote.shards, deep=True, workers=Workers(jobs))
     assert (checked.faults, checked.samples) == ([], len(here))
 
-    export_coco(remote, tmp_path / "coco", 0, 0.2, Workers(2), Monitor())
+    export_coco(remote, tmp_path / "coco", epoch=0, val_share=0.2, workers=Workers(2))
     assert (tmp_path / "coco" / "annotations" / "instances_train.json").exists()
 
     # a shard that is damaged there is found, and it alone is rendered again
@@ -119,7 +118,7 @@ def test_images_and_shards_at_urls_give_the_bytes_of_folders(
     data = bytearray((remote.shards / f"{victim}.tar").read_bytes())
     data[len(data) // 2] ^= 1
     (remote.shards / f"{victim}.tar").write_bytes(bytes(data))
-    faults = verify_shards(remote.shards, False, Workers(1), Monitor()).faults
+    faults = verify_shards(remote.shards, workers=Workers(1)).faults
     assert len(faults) == 1
     assert victim in faults[0]
     assert exported(remote, jobs, images).rendered == 1
@@ -197,7 +196,7 @@ def test_an_upload_that_did_not_arrive_whole_is_an_error(
             exported(remote, 1, drawn.images)
     assert not any(name.endswith(".done.json") for name in contents(remote.shards))
     exported(remote, 1, drawn.images)
-    assert verify_shards(remote.shards, True, Workers(1), Monitor()).faults == []
+    assert verify_shards(remote.shards, deep=True, workers=Workers(1)).faults == []
 
 
 def test_what_is_no_location() -> None:
