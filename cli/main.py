@@ -128,8 +128,8 @@ def run() -> None:
 def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
     name = (error.name or "").partition(".")[0]
     if name in ("torch", "torchvision", "tensorboard"):
-        return f"this command needs {name}, which is not installed; run: pip install 'chipper[train]'", 1
-    return f"the package {name} is not installed; run: pip install --force-reinstall chipper", 1
+        return f"this command needs {name}, which is not installed; run: pip install 'sniper-chipper[train]'", 1
+    return f"the package {name} is not installed; run: pip install --force-reinstall sniper-chipper", 1
 
 
 def _unforeseen(session: Session, error: Exception) -> str:

@@ -53,7 +53,9 @@ def _rasterio() -> Any:
     try:
         import rasterio
     except ImportError:
-        raise DependencyError("--bands and --stretch need rasterio; run: pip install 'chipper[raster]'") from None
+        raise DependencyError(
+            "--bands and --stretch need rasterio; run: pip install 'sniper-chipper[raster]'"
+        ) from None
     import logging
 
     logging.getLogger("rasterio").propagate = False  # GDAL's remarks; what matters is raised

@@ -104,6 +104,6 @@ def _contrib() -> Any:
         cv2.ximgproc.segmentation  # noqa: B018
     except (ModuleNotFoundError, AttributeError):
         raise DependencyError(
-            "--method selective-search needs OpenCV's contrib modules; run: pip install 'chipper[selective-search]'"
+            "--method selective-search needs OpenCV's contrib modules; run: pip install 'sniper-chipper[selective-search]'"
         ) from None
     return cv2
