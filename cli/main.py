@@ -101,7 +101,7 @@ def run() -> None:
     session = Session(as_json="--json" in sys.argv, debug="--debug" in sys.argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Warnings(session)])
     try:
-        code = main(standalone_mode=False, obj=session)
+        code = main(prog_name="chipper", standalone_mode=False, obj=session)
     except ChipperError as error:
         code = _fail(session, error, str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
