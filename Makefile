@@ -24,7 +24,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make fuzz    fuzz the readers, SECONDS=120 each"
 	@echo "make audit   look the packages of requirements.lock up among known vulnerabilities; needs the network"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy and codespell"
 	@echo "make docs    build the documentation into build/site, without any network"
 	@echo "make bench   run the benchmarks of docs/benchmarks.md"
 	@echo "make lock    resolve requirements.lock again from pyproject.toml"
@@ -69,6 +69,7 @@ audit:
 lint: setup types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 # mypy does not follow the package-dir mapping of pyproject.toml, so it gets the tree as it is installed
 types: setup

@@ -91,7 +91,7 @@ METHODS = (
     Method("two scales", scales=("512", "1.667"), ranges="120:,:150"),
     Method("whole images, one scale", scales=("1.667",), ranges=None, whole=True),
     Method("whole images, three scales", ranges=None, whole=True),
-    Method("SNIPER, for as many positive chips", as_many_positives=True),
+    Method("SNIPER, with the same number of positive chips", as_many_positives=True),
     Method("SNIPER from the RPN's weights", from_rpn=True),
     Method("the same, norms frozen", from_rpn=True, freeze_norms=True),
 )

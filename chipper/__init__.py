@@ -12,6 +12,6 @@ from __future__ import annotations
 
 from chipper.errors import ChipperError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["ChipperError", "__version__"]

@@ -58,7 +58,8 @@ def doctor(workdir: Workdir) -> None:
     )
     rows += [(name, _version(name) or "not installed") for name in _PACKAGES]
     rows += [
-        (name, _version(name) or f"not installed; pip install 'chipper[{extra}]'") for name, extra in _EXTRAS.items()
+        (name, _version(name) or f"not installed; pip install 'sniper-chipper[{extra}]'")
+        for name, extra in _EXTRAS.items()
     ]
     rows.append(("disk", _disk(workdir.path)))
     rows.append(("GPU", _gpu()))
@@ -106,7 +107,7 @@ def _disk(workdir: Path) -> str:
 
 def _gpu() -> str:
     if _version("torch") is None:
-        return "unknown without torch; pip install 'chipper[train]'"
+        return "unknown without torch; pip install 'sniper-chipper[train]'"
     import torch
 
     if not torch.cuda.is_available():

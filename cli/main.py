@@ -101,7 +101,7 @@ def run() -> None:
     session = Session(as_json="--json" in sys.argv, debug="--debug" in sys.argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Warnings(session)])
     try:
-        code = main(standalone_mode=False, obj=session)
+        code = main(prog_name="chipper", standalone_mode=False, obj=session)
     except ChipperError as error:
         code = _fail(session, error, error.told(session.flag), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -128,8 +128,8 @@ def run() -> None:
 def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
     name = (error.name or "").partition(".")[0]
     if name in ("torch", "torchvision", "tensorboard"):
-        return f"this command needs {name}, which is not installed; run: pip install 'chipper[train]'", 1
-    return f"the package {name} is not installed; run: pip install --force-reinstall chipper", 1
+        return f"this command needs {name}, which is not installed; run: pip install 'sniper-chipper[train]'", 1
+    return f"the package {name} is not installed; run: pip install --force-reinstall sniper-chipper", 1
 
 
 def _unforeseen(session: Session, error: Exception) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
 
 import architecture
 import pytest
-from architecture import ROOT, ROWS, cycle_in, module_graph, modules, package_graph, package_of, row_of
+from architecture import PAGE, ROOT, ROWS, cycle_in, module_graph, modules, package_graph, package_of, row_of, with_map
 
 
 def test_every_package_stands_in_one_row() -> None:
@@ -39,6 +41,31 @@ def test_a_circle_is_found() -> None:
 def test_every_package_is_in_the_wheel() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     assert sorted(listed) == sorted(name for name, path in modules().items() if path.name == "__init__.py")
+
+
+def test_the_map_in_the_docs_is_that_of_the_code() -> None:
+    page = PAGE.read_text()
+    assert page == with_map(page), "run python -m tests.architecture"
+
+
+def test_names_in_the_docs_are_those_of_the_code() -> None:
+    """``package.module.name`` and ``package.module.Class.name`` on the page of the architecture."""
+    known = modules()
+    packages = {name.split(".")[1] for name in known if name != "chipper"}
+    found = [name for name in re.findall(r"`((?:\w+\.)+\w+)`", PAGE.read_text()) if name.split(".")[0] in packages]
+    assert len(found) > 30
+    missing = []
+    for name in found:
+        words = ["chipper", *name.split(".")]
+        length = next(n for n in range(len(words), 0, -1) if ".".join(words[:n]) in known)
+        body: list[ast.stmt] = ast.parse(known[".".join(words[:length])].read_text()).body
+        for word in words[length:]:
+            defined = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == word]
+            if not defined:
+                missing.append(name)
+                break
+            body = defined[0].body
+    assert missing == []
 
 
 def test_torch_is_imported_in_detection_alone() -> None:

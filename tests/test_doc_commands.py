@@ -32,13 +32,13 @@ PREFIX = re.compile(rf"^ {{4}}(?:\$ )?((?:{PROGRAMS}) .*?)(?: {{2,}}#.*)?$", re.
 
 NOT_RUN = {
     "make setup": "the tests run in what it has made",
-    "make demo": "tests/test_demo.py runs it",
-    "chipper demo": "tests/test_demo.py runs it",
+    "make demo": "tests/demo/test_chain.py runs it",
+    "chipper demo": "tests/demo/test_chain.py runs it",
     "make test": "this is it",
     "source ": "the tests run in that environment",
     "pip install ": "would change the environment of the tests",
     "apt-get install ": "would change the machine",
-    "dask ": "tests/test_cluster.py and the lines below it use a scheduler and workers of their own",
+    "dask ": "tests/parallel/test_cluster.py and the lines below it use a scheduler and workers of their own",
     "yolo ": "ultralytics is another's program",
 }
 """Beginnings of lines that are not run, and why."""

@@ -69,7 +69,7 @@ def test_past_findings(fuzzed: tuple[str, ModuleType]) -> None:
 
 
 def test_images_are_read_by_windows_too(tmp_path: Path) -> None:
-    pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
+    pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'sniper-chipper[raster]'")
     path = tmp_path / "a.tif"
     path.write_bytes(two_bands())
     with open_source(path, SIZE) as source:

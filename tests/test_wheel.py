@@ -82,4 +82,4 @@ def test_missing_torch_is_named_with_its_extra(clean: Path, tmp_path: Path, comm
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1
-    assert "pip install 'chipper[train]'" in lines[0]
+    assert "pip install 'sniper-chipper[train]'" in lines[0]

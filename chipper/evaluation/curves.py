@@ -20,7 +20,9 @@ def draw_curves(evaluation: Evaluation, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        raise DependencyError("a picture of curves needs matplotlib; run: pip install 'chipper[report]'") from None
+        raise DependencyError(
+            "a picture of curves needs matplotlib; run: pip install 'sniper-chipper[report]'"
+        ) from None
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     order = sorted(evaluation.curves, key=lambda name: -evaluation.per_class[name]["AP"])

@@ -89,7 +89,7 @@ def open_source(
         return WindowedImage(path, declared, pixels)
     except DependencyError:
         raise ImageError(
-            "PIL does not know this kind of TIFF or JPEG 2000, which needs rasterio; run: pip install 'chipper[raster]'"
+            "PIL does not know this kind of TIFF or JPEG 2000, which needs rasterio; run: pip install 'sniper-chipper[raster]'"
         ) from None
 
 

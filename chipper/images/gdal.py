@@ -54,7 +54,7 @@ def _rasterio() -> Any:
         import rasterio
     except ImportError:
         raise DependencyError(
-            f"{option('bands')} and {option('stretch')} need rasterio; run: pip install 'chipper[raster]'"
+            f"{option('bands')} and {option('stretch')} need rasterio; run: pip install 'sniper-chipper[raster]'"
         ) from None
     import logging
 

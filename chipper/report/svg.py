@@ -40,7 +40,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
-        raise DependencyError("a report needs matplotlib; run: pip install 'chipper[report]'") from None
+        raise DependencyError("a report needs matplotlib; run: pip install 'sniper-chipper[report]'") from None
 
 
 def draw_chart(name: str, alt: str, height: Callable[[bool], float], draw: Callable[[Figure, bool], None]) -> Chart:

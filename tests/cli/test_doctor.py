@@ -41,7 +41,7 @@ def test_a_slow_disk_and_a_missing_package_have_a_cure(tmp_path: Path, monkeypat
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rasterio" else version(name))
     rows = found(tmp_path, monkeypatch)
     assert "faster one" in rows["disk"]
-    assert rows["rasterio"] == "not installed; pip install 'chipper[raster]'"
+    assert rows["rasterio"] == "not installed; pip install 'sniper-chipper[raster]'"
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

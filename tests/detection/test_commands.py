@@ -299,7 +299,7 @@ def test_masks_through_the_whole_chain(folder: Path) -> None:
 
 
 def test_inference_takes_the_bands_and_the_stretch_of_training(tmp_path: Path) -> None:
-    pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
+    pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'sniper-chipper[raster]'")
     draw_demo(tmp_path, DemoOptions(train_images=2, val_images=1))
     done(tmp_path, "build-positives train/coco.json --scales 256,0.833,2 --chip-size 256 --jobs 1")
     done(tmp_path, "export-shards --bands 3,2,1 --stretch 2-98 --jobs 1")

@@ -22,7 +22,7 @@ EVERYTHING = (0.0, float("inf"))
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """620 x 410 px of three bands of 8 bits, in tiles."""
-    rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
+    rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'sniper-chipper[raster]'")
     monkeypatch.setattr(chipper.images.windowed, "KEPT", 0)
     values = np.random.default_rng(0).integers(0, 255, (3, 410, 620)).astype(np.uint8)
     profile: dict[str, Any] = {"tiled": True, "blockxsize": 128, "blockysize": 128, "dtype": "uint8", "count": 3}

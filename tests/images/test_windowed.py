@@ -35,7 +35,7 @@ from chipper.shards.render import render_chip
 from chipper.shards.writing import tar_path
 from chipper.storage.locations import location
 
-rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'chipper[raster]'")
+rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed: pip install 'sniper-chipper[raster]'")
 
 
 @pytest.fixture
@@ -412,10 +412,10 @@ def test_without_rasterio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_on
     path = geotiff(tmp_path / "a.tif", scene(40, 30, 5))
     monkeypatch.setitem(sys.modules, "rasterio", None)
     chipper.images.gdal._rasterio.cache_clear()
-    with pytest.raises(DependencyError, match=r"pip install 'chipper\[raster\]'") as caught:
+    with pytest.raises(DependencyError, match=r"pip install 'sniper-chipper\[raster\]'") as caught:
         open_source(path, (40, 30), pixels=PixelOptions("1"))
     is_one_line(caught.value)
-    with pytest.raises(ImageError, match=r"needs rasterio; run: pip install 'chipper\[raster\]'") as fault:
+    with pytest.raises(ImageError, match=r"needs rasterio; run: pip install 'sniper-chipper\[raster\]'") as fault:
         open_source(path, (40, 30))
     is_one_line(fault.value)
 

@@ -368,7 +368,7 @@ def test_no_workdir_no_place_no_matplotlib(
         write_report(whole, tmp_path / "file" / "r.html")
     is_one_line(caught.value)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(DependencyError, match=re.escape("pip install 'chipper[report]'")):
+    with pytest.raises(DependencyError, match=re.escape("pip install 'sniper-chipper[report]'")):
         write_report(whole, tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
