@@ -50,7 +50,8 @@ class Cluster(Workers):
             from distributed.comm.core import CommClosedError
         except ModuleNotFoundError:
             raise DependencyError(
-                f"{option('backend')} dask needs dask.distributed; run: pip install 'sniper-chipper[cluster]', here and on the workers"
+                f"{option('backend')} dask needs dask.distributed; "
+                "run: pip install 'sniper-chipper[cluster]', here and on the workers"
             ) from None
         if not tasks:
             return

@@ -105,6 +105,7 @@ def _contrib() -> Any:
         cv2.ximgproc.segmentation  # noqa: B018
     except (ModuleNotFoundError, AttributeError):
         raise DependencyError(
-            f"{option('method')} selective-search needs OpenCV's contrib modules; run: pip install 'sniper-chipper[selective-search]'"
+            f"{option('method')} selective-search needs OpenCV's contrib modules; "
+            "run: pip install 'sniper-chipper[selective-search]'"
         ) from None
     return cv2
