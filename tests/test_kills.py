@@ -75,13 +75,13 @@ KILLED_AT_EACH_STEP = '''
 import contextlib, io, os, shutil, signal, sys
 from pathlib import Path
 import chipper.storage.files
-from chipper.export import export_shards
-from chipper.options import ExportOptions
-from chipper.progress import Monitor
-from chipper.verify import verify_shards
+from chipper.shards.export import export_shards
+from chipper.shards.options import ExportOptions
+from chipper.parallel.progress import Monitor
+from chipper.shards.verify import verify_shards
 from chipper.errors import ShardError
-from chipper.workdir import Workdir
-from chipper.workers import Workers
+from chipper.manifest.workdir import Workdir
+from chipper.parallel.workers import Workers
 
 workdir = Workdir(Path(sys.argv[1]))
 steps, fatal = 0, None

@@ -208,7 +208,7 @@ from chipper.detection.engine import train
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import build_model
 from chipper.detection.train_options import TrainOptions
-from chipper.workdir import Workdir
+from chipper.manifest.workdir import Workdir
 
 name, batch, stop, resume = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
 workdir = Workdir(Path("chips"))

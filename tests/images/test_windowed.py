@@ -585,8 +585,8 @@ RENDER = """
 import sys
 from pathlib import Path
 from chipper.images import open_source
-from chipper.options import PixelOptions
-from chipper.render import render_chip
+from chipper.images.options import PixelOptions
+from chipper.shards.render import render_chip
 def peak():
     with open("/proc/self/status") as status:
         return int(status.read().split("VmHWM:")[1].split()[0]) // 1024

@@ -11,7 +11,7 @@ import pytest
 
 COVER = """
 import numpy as np
-from chipper.cover import cover
+from chipper.mining.cover import cover
 rng = np.random.default_rng(0)
 low = rng.uniform(0, 900, (40, 2))
 boxes = np.concatenate([low, low + rng.uniform(5, 90, (40, 2))], axis=1)

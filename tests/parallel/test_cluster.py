@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import chipper.manifest.build_positives
+import chipper.mining.parts
 import chipper.parallel.cluster
 from chipper.cli.main import main
 from chipper.errors import ClusterError, DependencyError, ImageError, ProposalError
@@ -66,7 +67,7 @@ def mortal() -> Iterator[str]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chipper.manifest.build_positives, "PART_IMAGES", 3)
+    monkeypatch.setattr(chipper.mining.parts, "PART_IMAGES", 3)
 
 
 def kill_when_there(pid: int, folder: Path, pattern: str) -> None:

@@ -16,7 +16,7 @@ from chipper.parallel.workers import Workers
 ORPHANS = """
 import sys, time
 from pathlib import Path
-from chipper.workers import Workers
+from chipper.parallel.workers import Workers
 def work(folder, k):
     (Path(folder) / f"{k}").write_text("")
     time.sleep(0.3)

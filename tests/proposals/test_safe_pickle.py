@@ -183,7 +183,7 @@ RUN = """
 import sys
 import numpy as np
 from chipper.errors import ProposalError
-from chipper.safe_pickle import load
+from chipper.proposals.safe_pickle import load
 try:
     print("loaded", repr(load(sys.stdin.buffer.read(), "rpn.pkl"))[:80])
 except ProposalError as error:

@@ -136,7 +136,7 @@ def test_parts_make_no_difference(
 ) -> None:
     pages = []
     for number, size in enumerate((3, 100)):
-        monkeypatch.setattr("chipper.manifest.build_positives.PART_IMAGES", size)
+        monkeypatch.setattr("chipper.mining.parts.PART_IMAGES", size)
         folder = tmp_path / f"{number}" / "chips"
         workdir = build(drawn.coco, folder)
         mine(workdir, drawn.proposals, min_proposals_finest=5, min_proposals=5)
@@ -146,7 +146,7 @@ def test_parts_make_no_difference(
 
 
 def test_one_part_is_read_at_a_time(drawn: Any, tmp_path: Path, build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chipper.manifest.build_positives.PART_IMAGES", 2)
+    monkeypatch.setattr("chipper.mining.parts.PART_IMAGES", 2)
     workdir = build(drawn.coco, tmp_path / "chips")
     order: list[str] = []
     for name in ("images", "labels"):

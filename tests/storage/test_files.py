@@ -131,7 +131,7 @@ def test_limit_on_the_file_size(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from chipper.files import atomic
+from chipper.storage.files import atomic
 with atomic(Path(sys.argv[1])) as file:
     file.write(b"x" * 100_000)
     file.flush()
@@ -272,7 +272,7 @@ def test_fingerprint_minds_where_pieces_end() -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from chipper.lock import locked
+from chipper.storage.lock import locked
 with locked(Path(sys.argv[1]), "export-shards"):
     print("held", flush=True)
     time.sleep(60)
