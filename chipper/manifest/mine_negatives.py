@@ -20,8 +20,8 @@ from chipper.columns import (
     Images,
     Labels,
     concatenate,
-    offsets_of,
 )
+from chipper.grouping import Groups
 from chipper.manifest.dataset import Dataset, Negatives
 from chipper.manifest.epoch_lists import write_epochs
 from chipper.manifest.tables import Manifest, write_part
@@ -104,14 +104,11 @@ def _mine_part(
     images, annotations = manifest.images(part), manifest.annotations(part)
     positives = manifest.chips(part, POSITIVE)
     manifest.check_references(part, POSITIVE, images, annotations, positives)
-    of_images = offsets_of(images.image_id, annotations.image_id), offsets_of(images.image_id, positives.image_id)
+    boxes_of, chips_of = (Groups.of(images.image_id, some.image_id) for some in (annotations, positives))
     found, shown, used = [], [], 0
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         end = min(start + _IMAGES_AT_ONCE, len(images))
-        of_range = (
-            annotations[of_images[0][start] : of_images[0][end]],
-            positives[of_images[1][start] : of_images[1][end]],
-        )
+        of_range = annotations[boxes_of.slice(start, end)], positives[chips_of.slice(start, end)]
         chips, labels, proposals = _mine_images(images[start:end], *of_range, file, options, negative)
         found.append(chips)
         shown.append(labels)

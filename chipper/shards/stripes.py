@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from chipper.errors import ImageError
+from chipper.grouping import Groups
 from chipper.images.decoded import AnySource, open_source, reduction_for
 from chipper.images.finding import image_path
 from chipper.shards.options import ExportOptions, RenderOptions
@@ -87,7 +88,7 @@ class _Shard:
     def images(self, number: int) -> Iterator[tuple[int, int, int, int]]:
         """Position of each image, the ``number`` given, and the range of its rows in ``chips``."""
         position = self.chips.image_position
-        bounds = np.flatnonzero(np.r_[True, position[1:] != position[:-1], True]).tolist()
+        bounds = Groups.runs(position).offsets.tolist()
         return ((int(position[first]), number, first, last) for first, last in pairwise(bounds))
 
     @property
