@@ -24,9 +24,10 @@ from chipper.columns import (
     concatenate,
 )
 from chipper.errors import ImageError, OptionError, ProposalError
-from chipper.images.decoded import AnySource, DecodedImage, open_source
+from chipper.images.decoded import open_source
 from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
+from chipper.images.source import ImageSource
 from chipper.manifest.dataset import DATASET
 from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
@@ -143,7 +144,7 @@ class _Pictures:
         self._finder = self._shards()
         self._proposals = None if self._dataset.negatives is None else self._proposal_file()
 
-    def __iter__(self) -> Iterator[tuple[PreviewImage, _Tables, AnySource]]:
+    def __iter__(self) -> Iterator[tuple[PreviewImage, _Tables, ImageSource]]:
         for part in np.unique(self._rows // PART_IMAGES).tolist():
             tables = self._part(part)
             for row in self._rows[self._rows // PART_IMAGES == part].tolist():
@@ -156,7 +157,7 @@ class _Pictures:
                 except ImageError as error:
                     self._monitor.skip(f"{self._folder / name}: {error}; left out")
 
-    def samples(self, tables: _Tables, source: AnySource) -> list[tuple[Image.Image, dict[str, Any]]]:
+    def samples(self, tables: _Tables, source: ImageSource) -> list[tuple[Image.Image, dict[str, Any]]]:
         """The first chips of each kind and scale, from the shards or, where these do not hold them, from the image."""
         chips = concatenate(list(tables.chips.values()))
         groups = [(kind, s) for kind in tables.chips for s in range(len(self._options.scales))]
@@ -201,7 +202,7 @@ class _Pictures:
         shown = [labels[kind][np.isin(labels[kind].chip_id, mine[kind].chip_id)] for kind in mine]
         return _Tables(image, annotations[annotations.image_id == image.image_id[0]], mine, concatenate(shown))
 
-    def _shown(self, tables: _Tables, source: AnySource, size: tuple[int, int]) -> PreviewImage:
+    def _shown(self, tables: _Tables, source: ImageSource, size: tuple[int, int]) -> PreviewImage:
         annotations, labels = tables.annotations, tables.labels
         valid = np.isin(annotations.annotation_id, labels.annotation_id[labels.valid])
         ignored = np.isin(annotations.annotation_id, labels.annotation_id[labels.ignore])
@@ -212,7 +213,7 @@ class _Pictures:
             name=str(tables.image.file_name[0]),
             image_id=int(tables.image.image_id[0]),
             size=size,
-            pixels=source.pixels if isinstance(source, DecodedImage) else source.whole(panel_size(size)[0]),
+            pixels=source.whole(panel_size(size)[0]),
             box=annotations.box,
             valid=valid,
             ignore=annotations.iscrowd | (ignored & ~seen),
