@@ -221,7 +221,7 @@ class Study:
         """Pixels to train on."""
         if not method.as_many_positives:
             return self.size.pixels
-        chips = workdir.epoch(workdir.dataset(), 0)
+        chips = workdir.open().epoch(0)
         return self.size.pixels * chips.size / (chips % CHIPS_PER_IMAGE < FIRST_NEGATIVE).sum()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.timing import COCO128, best_of, row
 from chipper.coco.reading import read_coco
-from chipper.columns import offsets_of
+from chipper.grouping import Groups
 from chipper.kernels.cover import random_below
 from chipper.mining.assignment import assign
 from chipper.mining.cover import cover
@@ -70,18 +70,17 @@ def coco_like(images: int = 2000) -> list[tuple[np.ndarray, ...]]:
     """(offsets, boxes, width, height) of each scale: what is to be covered in images drawn from 128 real COCO images."""
     coco = read_coco(COCO128 / "instances.json")
     options = PositiveOptions.parse()
-    bounds = offsets_of(coco.images.image_id, coco.annotations.image_id)
+    of_images = Groups.of(coco.images.image_id, coco.annotations.image_id)
     pyramid = Pyramid.of(options.scales, coco.images.width, coco.images.height)
     targets = assign(coco.images, coco.annotations, pyramid, options, 0).targets
     draw = np.random.default_rng(0).integers(0, len(coco.images), images)
-    rows = np.concatenate([np.arange(bounds[i], bounds[i + 1]) for i in draw])
-    image = np.repeat(np.arange(images), np.diff(bounds)[draw])
+    rows = np.concatenate([np.arange(len(coco.annotations))[of_images.slice(i)] for i in draw])
+    drawn = Groups.of_counts(of_images.counts[draw])
     out = []
     for s in range(3):
         kept = np.flatnonzero(targets[s, rows])
-        boxes = pyramid.boxes(s, draw[image[kept]], coco.annotations.box[rows[kept]])
-        offsets = np.searchsorted(image[kept], np.arange(images + 1))
-        out.append((offsets, boxes, pyramid.width[s, draw], pyramid.height[s, draw]))
+        boxes = pyramid.boxes(s, draw[drawn.row[kept]], coco.annotations.box[rows[kept]])
+        out.append((drawn.within(kept).offsets, boxes, pyramid.width[s, draw], pyramid.height[s, draw]))
     return out
 
 

@@ -23,10 +23,10 @@ from chipper.shards.pool import Pool
 def rendering(workdir: Workdir, images: Path, most: int) -> float:
     """CPU seconds of this process to render all chips, shard files and all."""
     options = ExportOptions(chips_per_shard=most)
-    dataset = workdir.dataset()
-    plans = plan_shards(workdir, dataset, most, options.render)
+    manifest = workdir.open()
+    plans = plan_shards(manifest, most, options.render)
     started = time.process_time()
-    render_stripe(workdir.path, workdir.shards, dataset.epochs_id, images, plans, options)
+    render_stripe(workdir.path, workdir.shards, manifest.dataset.epochs_id, images, plans, options)
     return time.process_time() - started
 
 

@@ -12,7 +12,8 @@ from benchmarks.cover import straightforward
 from benchmarks.generated import BUILD, COCO_IMAGES, MINE, measured, write_coco, write_proposals
 from benchmarks.timing import best_of, row
 from chipper.coco.reading import read_images
-from chipper.columns import Images, Proposals, offsets_of
+from chipper.columns import Images, Proposals
+from chipper.grouping import Groups
 from chipper.kernels.nms import suppress
 from chipper.mining.cover import cover
 from chipper.mining.negatives import best_proposals
@@ -55,14 +56,13 @@ def kernels(images: Images, proposals: Proposals) -> None:
     best = best_proposals(proposals, images, NegativeOptions())
     options = PositiveOptions.parse()
     pyramid = Pyramid.of(options.scales, images.width, images.height)
-    bounds = offsets_of(images.image_id, best.image_id)
-    image = np.repeat(np.arange(len(images)), np.diff(bounds))
+    of_images = Groups.of(images.image_id, best.image_id)
     seeds = np.arange(len(images), dtype=np.uint64)
     sides = best.box[:, 2:] - best.box[:, :2]
     small = np.flatnonzero((np.sqrt(sides.prod(axis=1)) < 80) & (sides.max(axis=1) < 170))
     finest = (
-        np.searchsorted(small, bounds),
-        pyramid.boxes(2, image[small], best.box[small]),
+        of_images.within(small).offsets,
+        pyramid.boxes(2, of_images.row[small], best.box[small]),
         pyramid.width[2],
         pyramid.height[2],
         seeds,

@@ -137,8 +137,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         workdir = coco128_chips(Path(temporary))
         export_shards(workdir, ExportOptions(), image_dir=COCO128 / "images")
-        dataset = workdir.dataset()
-        chips = workdir.epoch(dataset, 0).size / dataset.counts["images"]
+        manifest = workdir.open()
+        chips = manifest.epoch(0).size / manifest.dataset.counts["images"]
         rival = torchvision_images_a_second(given)
         print(f"torchvision's fasterrcnn_resnet50_fpn at 800 x 1333 px: {rival:.3g} images/s\n")
         print("| model | chips/s | waiting for data | GPU memory | images/s | against torchvision | inference |")

@@ -166,14 +166,3 @@ class Proposals(Columns):
     image_id: Ints
     box: Floats  # (n, 4) source px
     score: Floats
-
-
-def offsets_of(keys: npt.NDArray[Any], grouped: npt.NDArray[Any]) -> Ints:
-    """(keys + 1,) bounds of each key's rows in ``grouped``, whose rows stand in the order of ``keys``.
-
-    Keys are unique; a key may have no rows, a row must have a key.
-    """
-    place = np.argsort(keys, kind="stable")
-    row_key = place[np.searchsorted(keys, grouped, sorter=place)]
-    counts = np.bincount(row_key, minlength=len(keys))
-    return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)

@@ -81,9 +81,9 @@ def propose(
 
         run_dir = _run_dir(workdir, run_name)
         pyramid = InferenceScales.of(run_dir, scales, None)
-    dataset = workdir.dataset()
-    images = workdir.all_images(dataset)
-    folder = workdir.image_dir(dataset, image_dir)
+    manifest = workdir.open()
+    dataset, images = manifest.dataset, manifest.all_images()
+    folder = manifest.image_dir(image_dir)
     if dry_run:
         rows = [("images", f"{len(images):,} in {folder}"), ("proposals", f"{per_scale:,} an image and scale, at most")]
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})

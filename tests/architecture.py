@@ -16,7 +16,7 @@ BEGIN, END = "<!-- the map, written by `python -m tests.architecture` -->\n", "<
 # in the order data flows; a package imports from the rows above its own, and from its own row
 ROWS = [
     ["schemas", "errors", "seeds", "quantities"],
-    ["columns", "checks"],
+    ["columns", "grouping", "checks"],
     ["kernels", "storage", "parallel"],
     ["mining", "coco"],
     ["images"],

@@ -1,4 +1,4 @@
-"""Columns: every table goes to Arrow and back unchanged, and rows find their image."""
+"""Columns: every table goes to Arrow and back unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import datasets, proposal_sets
 
-from chipper.columns import Annotations, Chips, Images, Labels, Proposals, Skipped, concatenate, offsets_of
+from chipper.columns import Annotations, Chips, Images, Labels, Proposals, Skipped, concatenate
 from chipper.mining.labels import label_chips
-from chipper.mining.positives import mine_positives, rank_in_group
+from chipper.mining.positives import mine_positives
 from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, PROPOSALS, SKIPPED, TABLES, SchemaMismatch
 
 
@@ -53,24 +53,6 @@ def test_pieces_make_the_whole(dataset):
     _, annotations, _ = dataset
     cut = len(annotations) // 2
     same(concatenate([annotations[:cut], annotations[cut:]]), annotations)
-
-
-@given(st.lists(st.integers(0, 4), max_size=8))
-def test_offsets_bound_each_image_s_rows(counts):
-    keys = np.array([-7 * k for k in range(len(counts))], np.int64)
-    bounds = offsets_of(keys, np.repeat(keys, counts))
-    assert np.diff(bounds).tolist() == counts
-
-
-@given(st.lists(st.integers(0, 3), max_size=12))
-def test_rank_counts_within_equal_keys(keys):
-    keys = np.sort(np.array(keys, np.int64))
-    seen: dict[int, int] = {}
-    expected = []
-    for key in keys.tolist():
-        expected.append(seen.get(key, 0))
-        seen[key] = expected[-1] + 1
-    assert rank_in_group(keys).tolist() == expected
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

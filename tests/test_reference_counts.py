@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chipper.coco.reading import read_coco
-from chipper.columns import offsets_of
+from chipper.grouping import Groups
 from chipper.mining.assignment import assign
 from chipper.mining.cover import cover
 from chipper.mining.options import PositiveOptions
@@ -34,8 +34,8 @@ def own_scale_counts(coco, stride: int) -> np.ndarray:
     """Chips of each scale, mean over seeds, without those that rule 2 adds for boxes moved to a coarser scale."""
     options = PositiveOptions.parse(stride=str(stride))
     pyramid = Pyramid.of(options.scales, coco.images.width, coco.images.height)
-    offsets = offsets_of(coco.images.image_id, coco.annotations.image_id)
-    image = np.repeat(np.arange(len(coco.images)), np.diff(offsets))
+    of_images = Groups.of(coco.images.image_id, coco.annotations.image_id)
+    offsets, image = of_images.offsets, of_images.row
     assignment = assign(coco.images, coco.annotations, pyramid, options, 0)
     counts = np.zeros((SEEDS, 3))
     for s in range(3):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from chipper.coco.records import AnnotationRecord, ImageRecord
 from chipper.columns import Annotations, Bools, Floats, Images, Ints, Objects, Skipped
+from chipper.grouping import places_of
 
 LARGEST_SIDE = 2**24
 """Source px; beyond it, float32 boxes would be off by more than a px."""
@@ -107,10 +108,8 @@ def checked_annotations(
     missing = np.flatnonzero(~has_id)
     annotation_id[missing] = _unused(annotation_id[has_id], missing.size)
 
-    order = np.argsort(images.image_id, kind="stable")
-    place = np.searchsorted(images.image_id, image_id, sorter=order).clip(max=len(images) - 1)
-    row = order[place] if len(images) else np.zeros(n, np.int64)
-    found = has_image & (images.image_id[row] == image_id) if len(images) else np.zeros(n, np.bool_)
+    row = places_of(images.image_id, image_id)
+    found = has_image & (row >= 0)
     limits = np.stack([images.width[row], images.height[row]] * 2, axis=1) if len(images) else np.zeros((n, 4))
 
     box = corner.copy()

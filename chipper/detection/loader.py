@@ -93,7 +93,8 @@ class ChipLoader:
 
     def __init__(self, workdir: Workdir, shards: Path, options: LoaderOptions) -> None:
         self._options = options
-        self._workdir, self._dataset = workdir, workdir.dataset()
+        self._manifest = workdir.open()
+        self._dataset = self._manifest.dataset
         self.pool = Pool(shards)
         if self.pool.set.id != self._dataset.epochs_id:
             raise ShardError(f"the shards in {shards} are not those of the epochs in {workdir.path}; {RERUN}")
@@ -135,13 +136,13 @@ class ChipLoader:
     def _rows(self, epoch: int) -> npt.NDArray[np.int64]:
         """Rows of the pool in the order of the epoch; chips that were lost with their image are left out."""
         if epoch not in self._epochs:
-            ids = self._workdir.epoch(self._dataset, epoch)
+            ids = self._manifest.epoch(epoch)
             rows = self.pool.rows(ids)
             lost = int((rows < 0).sum())
             if lost > self.pool.set.lost_chips:
                 raise ShardError(f"the shards lack {lost} chips of epoch {epoch}; {RERUN}")
             if lost == ids.size:
-                raise TrainingError(f"epoch {epoch} of {self._workdir.path} has no chips to train on")
+                raise TrainingError(f"epoch {epoch} of {self._manifest.folder} has no chips to train on")
             self._epochs = {epoch: rows[rows >= 0]}
         return self._epochs[epoch]
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from chipper.errors import OptionError, ShardError, StorageError, option
 from chipper.manifest.dataset import Dataset
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
@@ -72,10 +73,12 @@ def export_coco(
         StorageError: a file cannot be written.
     """
     with _new_folder(out) as folder, contextlib.ExitStack() as stack:
-        dataset, copied = workdir.dataset(), ExportCounts()
+        manifest, copied = workdir.open(), ExportCounts()
         (folder / "annotations").mkdir()
-        files = {split: stack.enter_context(_CocoFile(folder / "annotations", split, dataset)) for split in SPLITS}
-        for split, key, sample in _copied(workdir, dataset, folder, epoch, val_share, workers, monitor):
+        files = {
+            split: stack.enter_context(_CocoFile(folder / "annotations", split, manifest.dataset)) for split in SPLITS
+        }
+        for split, key, sample in _copied(workdir, manifest, folder, epoch, val_share, workers, monitor):
             copied.chips[split] += 1
             copied.labels[split] += len(sample["annotations"])
             files[split].add(f"{key}.jpg", sample)
@@ -98,18 +101,18 @@ def export_yolo(
     ``ignore`` are left out and counted. Arguments and errors as in `export_coco`.
     """
     with _new_folder(out) as folder:
-        dataset, copied = workdir.dataset(), ExportCounts()
-        number = {category.id: k for k, category in enumerate(dataset.categories)}
+        manifest, copied = workdir.open(), ExportCounts()
+        number = {category.id: k for k, category in enumerate(manifest.dataset.categories)}
         for split in SPLITS:
             (folder / "labels" / split).mkdir(parents=True)
-        for split, key, sample in _copied(workdir, dataset, folder, epoch, val_share, workers, monitor):
+        for split, key, sample in _copied(workdir, manifest, folder, epoch, val_share, workers, monitor):
             kept = [label for label in sample["annotations"] if not label["ignore"]]
             lines = [_yolo_line(number[label["category_id"]], label["bbox"], sample["width"]) for label in kept]
             (folder / "labels" / split / f"{key}.txt").write_text("".join(lines))
             copied.chips[split] += 1
             copied.labels[split] += len(kept)
             copied.left_out += len(sample["annotations"]) - len(kept)
-        names = [category.name for category in dataset.categories]
+        names = [category.name for category in manifest.dataset.categories]
         (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         # a JSON string is a YAML string
         listed = "".join(f"  {k}: {json.dumps(name)}\n" for k, name in enumerate(names))
@@ -128,7 +131,7 @@ def _yolo_line(number: int, box: list[float], side: float) -> str:
 def plan_chip_export(workdir: Workdir, out: Path, *, epoch: int | None = 0, val_share: float = VAL_SHARE) -> int:
     """How many chips there are to export; errors are those of `export_coco`."""
     _require_new(out)
-    return _chosen(workdir, workdir.dataset(), epoch, val_share)[1].size
+    return _chosen(workdir, workdir.open(), epoch, val_share)[1].size
 
 
 def _require_new(out: Path) -> None:
@@ -156,21 +159,21 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 
 def _chosen(
-    workdir: Workdir, dataset: Dataset, epoch: int | None, val_share: float
+    workdir: Workdir, manifest: Manifest, epoch: int | None, val_share: float
 ) -> tuple[Pool, npt.NDArray[np.int64]]:
     """The pool and the rows in it of the chips to export."""
     if not 0 <= val_share < 1:
         raise OptionError(f"{option('val_share')} is {val_share:g}; it is at least 0 and under 1")
     pool = Pool(workdir.shards)
-    if pool.set.id != dataset.epochs_id:
+    if pool.set.id != manifest.dataset.epochs_id:
         raise ShardError(f"the shards in {workdir.shards} are not those of the epochs in {workdir.path}; {RERUN}")
     if epoch is None:
         rows = pool.distinct()
     else:
-        epochs = dataset.positive_options.epochs
+        epochs = manifest.options.epochs
         if not 0 <= epoch < epochs:
             raise OptionError(f"{option('epoch')} is {epoch}; in {workdir.path} it goes from 0 to {epochs - 1}")
-        rows = pool.rows(workdir.epoch(dataset, epoch))
+        rows = pool.rows(manifest.epoch(epoch))
         rows = rows[rows >= 0]  # chips of images that could not be rendered
     if not rows.size:
         raise ShardError(f"{workdir.shards} holds no chips to export; {RERUN}")
@@ -179,7 +182,7 @@ def _chosen(
 
 def _copied(
     workdir: Workdir,
-    dataset: Dataset,
+    manifest: Manifest,
     folder: Path,
     epoch: int | None,
     val_share: float,
@@ -187,15 +190,15 @@ def _copied(
     monitor: Monitor,
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Copy the JPEGs into ``folder``/images and give each chip's split, key and record, in order."""
-    pool, rows = _chosen(workdir, dataset, epoch, val_share)
+    pool, rows = _chosen(workdir, manifest, epoch, val_share)
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
-    seed = str(dataset.positive_options.seed).encode()
+    seed = str(manifest.options.seed).encode()
 
     def split_of(file_name: str) -> str:
         return "val" if int(fingerprint(seed, file_name.encode())[:8], 16) < val_share * 2**32 else "train"
 
-    categories = {category.id for category in dataset.categories}
+    categories = {category.id for category in manifest.dataset.categories}
     tasks = [
         (pool, rows[start : start + _AT_ONCE], folder, split_of, categories) for start in range(0, rows.size, _AT_ONCE)
     ]

@@ -25,21 +25,22 @@ from chipper.errors import DependencyError, ImageError, option
 from chipper.images.gdal import driver_of
 from chipper.images.header import TURNED, UPRIGHT, own_limit
 from chipper.images.options import PixelOptions
-from chipper.images.windowed import Box, Part, WindowedImage
+from chipper.images.source import Box, ImageSource, Part
+from chipper.images.windowed import WindowedImage
 from chipper.storage.locations import path_or_bytes
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
-@dataclass(frozen=True)
+@dataclass
 class DecodedImage:
-    """A decoded image: ``pixels`` is RGB at ``1 / reduction`` of the source resolution. What can be asked of it can be asked of
-    a `WindowedImage` too.
-    """
+    """A decoded image, an `ImageSource`: ``pixels`` is RGB at ``1 / reduction`` of the source resolution."""
 
     pixels: Image.Image
-    reduction: int
+    width: int  # source px
+    height: int
+    reduction: int = 1
 
     def __enter__(self) -> DecodedImage:
         return self
@@ -51,12 +52,13 @@ class DecodedImage:
         """Pixels that hold ``box`` (source px): all there are."""
         return Part(self.pixels, self.reduction, self.reduction)
 
+    def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
+        """A box (source px) resized to ``size``, as chips are."""
+        return self.part(box, 1 / self.reduction).cut(box, size)
+
     def whole(self, size: tuple[int, int]) -> Image.Image:
         """All of it, at another size."""
         return self.pixels.resize(size)
-
-
-AnySource = DecodedImage | WindowedImage
 
 
 def open_source(
@@ -65,7 +67,7 @@ def open_source(
     exif: str = "auto",
     finest: float = 1.0,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
-) -> AnySource:
+) -> ImageSource:
     """An image (a local file or one at a URL), decoded or, where ``pixels`` are given or PIL does not know it, open.
 
     Either is a context manager; what is open is closed by it, and may raise ImageError until then.
@@ -126,7 +128,7 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
         raise
     except Exception as error:  # PIL's readers raise many kinds for a damaged file
         raise ImageError(f"the file cannot be decoded: {error}") from None
-    return DecodedImage(pixels if upright is None else pixels.transpose(upright), reduction)
+    return DecodedImage(pixels if upright is None else pixels.transpose(upright), *declared, reduction)
 
 
 def _known(file: IO[bytes]) -> Image.Image:

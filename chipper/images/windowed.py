@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -18,9 +17,8 @@ from PIL import Image
 from chipper.errors import ImageError, option
 from chipper.images.gdal import RasterFile
 from chipper.images.options import PADDING, PixelOptions
+from chipper.images.source import Box, Part
 from chipper.images.stretch import has_rule, table, to_bytes
-
-Box = tuple[float, float, float, float]
 
 PIECE = 1 << 22  # px that are read at once
 KEPT = 1 << 24  # px of an image, or of what it is reduced to, up to which all of it is read once and kept
@@ -30,19 +28,8 @@ _SAMPLE_SIDE = 64  # px of one of up to 256 windows from which percentiles are t
 _SAMPLES = 16  # windows along each axis
 
 
-@dataclass(frozen=True)
-class Part:
-    """RGB pixels of a part of an image; one px is ``across`` x ``down`` source px, ``left`` and ``top`` are in such px."""
-
-    pixels: Image.Image
-    across: float = 1
-    down: float = 1
-    left: int = 0
-    top: int = 0
-
-
 class WindowedImage:
-    """An open image that is read as chips are cut from it; a context manager.
+    """An open image that is read as chips are cut from it, an `ImageSource`.
 
     Raises:
         DependencyError: rasterio is not installed.
@@ -112,14 +99,13 @@ class WindowedImage:
 
     def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
         """A box (source px) resized to ``size``, as chips are."""
-        part = self.part(box, max(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1])))
-        return part.pixels.resize(size, Image.Resampling.BILINEAR, box=_inside(part, box))
+        return self.part(box, max(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))).cut(box, size)
 
     def whole(self, size: tuple[int, int]) -> Image.Image:
         """All of it, at a size that is no larger."""
         box = (0.0, 0.0, float(self.width), float(self.height))
-        part = self.part(box, max(size[0] / self.width, size[1] / self.height))
-        return part.pixels.resize(size, box=_inside(part, box))
+        scale = max(size[0] / self.width, size[1] / self.height)
+        return self.part(box, scale).cut(box, size, Image.Resampling.BICUBIC)
 
     def _chosen(self, options: PixelOptions) -> tuple[int, ...]:
         count = self._file.count
@@ -178,17 +164,6 @@ class WindowedImage:
             pixels[~valid.any(axis=0)] = PADDING
         picture = Image.fromarray(pixels)
         return picture.reduce(shrink) if shrink > 1 else picture
-
-
-def _inside(part: Part, box: Box) -> Box:
-    """A box in source px in those of the part."""
-    x2, y2 = box[2] / part.across - part.left, box[3] / part.down - part.top
-    return (
-        box[0] / part.across - part.left,
-        box[1] / part.down - part.top,
-        min(x2, part.pixels.width),
-        min(y2, part.pixels.height),
-    )
 
 
 def _spread(length: int) -> list[tuple[int, int]]:

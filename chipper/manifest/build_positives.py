@@ -17,6 +17,7 @@ from chipper.columns import POSITIVE, Annotations, Images, Skipped, concatenate
 from chipper.errors import WorkdirError, option
 from chipper.manifest.dataset import Dataset, SourceFile, dataset_id
 from chipper.manifest.epoch_lists import write_epochs
+from chipper.manifest.tables import Manifest, write_part
 from chipper.manifest.workdir import Workdir
 from chipper.mining.assignment import Assignment
 from chipper.mining.labels import label_chips
@@ -105,7 +106,7 @@ def build_positives(
         if not dry_run:
             skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
             write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
-            write_epochs(workdir, dataset, workers, monitor)
+            write_epochs(Manifest(workdir.path, dataset), workers, monitor)
             workdir.commit(dataset)
     return dataset
 
@@ -123,10 +124,10 @@ def _mine_part(
     chips, assignment = positives.chips, positives.assignments[0]
     labels = label_chips(chips, images, annotations, options, positives.assignments)
     if workdir is not None:
-        workdir.write_part(IMAGES, number, images, identity)
-        workdir.write_part(ANNOTATIONS, number, annotations, identity)
-        workdir.write_part(CHIPS, number, chips, identity, POSITIVE)
-        workdir.write_part(LABELS, number, labels, identity, POSITIVE)
+        write_part(workdir.path, IMAGES, number, images, identity)
+        write_part(workdir.path, ANNOTATIONS, number, annotations, identity)
+        write_part(workdir.path, CHIPS, number, chips, identity, POSITIVE)
+        write_part(workdir.path, LABELS, number, labels, identity, POSITIVE)
     boxes = ~annotations.iscrowd
     tally = {
         "images": len(images),

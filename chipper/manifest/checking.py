@@ -11,6 +11,7 @@ import numpy as np
 
 from chipper.coco.checking import LARGEST_SIDE, usable_name
 from chipper.columns import Annotations, Chips, Images, Ints, Labels
+from chipper.grouping import places_of
 from chipper.mining.options import PositiveOptions
 
 
@@ -61,10 +62,9 @@ def fault_of_references(
     images: Images, annotations: Annotations, chips: Chips, labels: Labels | None, categories: Ints
 ) -> str:
     """Chips and annotations of images that there are, labels of annotations and categories that there are."""
-    if not _among(chips.image_id, images.image_id):
+    row = places_of(images.image_id, chips.image_id)
+    if (row < 0).any():
         return "chips of an unknown image"
-    order = np.argsort(images.image_id, kind="stable")
-    row = order[np.searchsorted(images.image_id, chips.image_id, sorter=order)]
     sides = np.stack([images.width[row], images.height[row]], axis=1) * chips.scale[:, None]
     far = np.stack([chips.x + chips.content_width, chips.y + chips.content_height], axis=1)
     if (far > sides + 1).any():  # a canvas is rounded to whole px

@@ -8,28 +8,28 @@ import numpy as np
 import pyarrow as pa
 
 from chipper.manifest.dataset import Dataset
-from chipper.manifest.workdir import Workdir
+from chipper.manifest.tables import Manifest
 from chipper.mining.epochs import chosen_chips, in_training_order
 from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
-from chipper.schemas import EPOCH
+from chipper.schemas import CHIPS, EPOCH
 from chipper.storage.files import write_tables
 
 _EPOCH_ROWS = 1 << 25
 """Chips of an epoch that are put in order at once; they take about a gigabyte."""
 
 
-def write_epochs(workdir: Workdir, dataset: Dataset, workers: Workers, monitor: Monitor) -> None:
+def write_epochs(manifest: Manifest, workers: Workers, monitor: Monitor) -> None:
     """Write every epoch's list: with negatives where there are some, else that of the short RPN schedule."""
-    epochs = dataset.positive_options.epochs
+    epochs = manifest.options.epochs
     with monitor.progress("writing epochs", epochs) as advance:
-        for _ in workers.threads(_write_epoch, [(workdir, dataset, epoch) for epoch in range(epochs)]):
+        for _ in workers.threads(_write_epoch, [(manifest, epoch) for epoch in range(epochs)]):
             advance(1)
 
 
-def _write_epoch(workdir: Workdir, dataset: Dataset, epoch: int) -> None:
+def _write_epoch(manifest: Manifest, epoch: int) -> None:
     """Write one epoch's list, a range of its places after the other, so that memory does not grow with the chips."""
-    options = dataset.positive_options
+    dataset, options = manifest.dataset, manifest.options
     per_image = dataset.negatives.options["per_image"] if dataset.negatives else 0
     schema = EPOCH.arrow_schema(dataset.epochs_id)
     ranges = 1 << (_epoch_size(dataset, per_image) // _EPOCH_ROWS).bit_length()
@@ -38,8 +38,8 @@ def _write_epoch(workdir: Workdir, dataset: Dataset, epoch: int) -> None:
         start = 0
         for first in range(ranges):
             pieces = []
-            for part in range(dataset.parts):
-                both = [workdir.chip_ids(dataset, part, kind) for kind in workdir.kinds(dataset)]
+            for part in manifest.parts:
+                both = [manifest.columns(CHIPS, part, ["chip_id", "variant"], kind) for kind in manifest.kinds]
                 chip_id, variant = (np.concatenate(column) for column in zip(*both, strict=True))
                 chosen = chosen_chips(chip_id, variant, options.variants, epoch, per_image, options.seed)
                 pieces.append(in_training_order(chosen, epoch, options.seed, first, ranges))
@@ -47,7 +47,7 @@ def _write_epoch(workdir: Workdir, dataset: Dataset, epoch: int) -> None:
             yield pa.Table.from_arrays([np.arange(start, start + ids.size), ids], schema=schema)
             start += ids.size
 
-    write_tables(workdir.epoch_path(epoch), schema, tables())
+    write_tables(manifest.epoch_path(epoch), schema, tables())
 
 
 def _epoch_size(dataset: Dataset, per_image: int) -> int:

@@ -20,10 +20,11 @@ from chipper.columns import (
     Images,
     Labels,
     concatenate,
-    offsets_of,
 )
+from chipper.grouping import Groups
 from chipper.manifest.dataset import Dataset, Negatives
 from chipper.manifest.epoch_lists import write_epochs
+from chipper.manifest.tables import Manifest, write_part
 from chipper.manifest.workdir import Workdir
 from chipper.mining.assignment import assign
 from chipper.mining.labels import label_chips
@@ -71,14 +72,12 @@ def mine_negatives(
     """
     workdir.dataset()  # there must be one before anything is locked or made
     with contextlib.nullcontext() if dry_run else locked(workdir.path, "mine-negatives"):
-        dataset = workdir.dataset()
-        options = dataset.positive_options
+        manifest = workdir.open()
+        dataset, options = manifest.dataset, manifest.options
         with monitor.stage(f"reading {proposals_path}"):
-            places = [workdir.image_places(dataset, part) for part in range(dataset.parts)]
-            ids, positions = (np.concatenate(column) for column in zip(*places, strict=True))
-            file = open_proposals(proposals_path, ids, positions, dataset.source.image_records)
+            file = open_proposals(proposals_path, *manifest.image_places(), dataset.source.image_records)
         identity = fingerprint(dataset.id.encode(), file.hash.encode(), msgspec.json.encode(vars(negative)))
-        tasks = [(workdir, dataset, file, part, negative, identity, dry_run) for part in range(dataset.parts)]
+        tasks = [(manifest, file, part, negative, identity, dry_run) for part in manifest.parts]
         receipts: list[_PartCounts] = []
         with monitor.progress("mining negative chips (images)", dataset.counts["images"]) as advance:
             for receipt in workers.threads(_mine_part, tasks):
@@ -93,41 +92,32 @@ def mine_negatives(
             dataset, negatives=Negatives(identity, proposals_path.name, file.hash, dict(vars(negative)), totals)
         )
         if not dry_run:
-            write_epochs(workdir, dataset, workers, monitor)
+            write_epochs(Manifest(workdir.path, dataset), workers, monitor)
             workdir.commit(dataset)
     return dataset
 
 
 def _mine_part(
-    workdir: Workdir,
-    dataset: Dataset,
-    file: ProposalFile,
-    part: int,
-    negative: NegativeOptions,
-    identity: str,
-    dry_run: bool,
+    manifest: Manifest, file: ProposalFile, part: int, negative: NegativeOptions, identity: str, dry_run: bool
 ) -> _PartCounts:
     """Mine the negatives of one part, some images after the others, and write its tables unless this is a dry run."""
-    options = dataset.positive_options
-    images, annotations = workdir.images(dataset, part), workdir.annotations(dataset, part)
-    positives = workdir.chips(dataset, part, POSITIVE)
-    workdir.check_references(dataset, part, POSITIVE, images, annotations, positives)
-    of_images = offsets_of(images.image_id, annotations.image_id), offsets_of(images.image_id, positives.image_id)
+    options = manifest.options
+    images, annotations = manifest.images(part), manifest.annotations(part)
+    positives = manifest.chips(part, POSITIVE)
+    manifest.check_references(part, POSITIVE, images, annotations, positives)
+    boxes_of, chips_of = (Groups.of(images.image_id, some.image_id) for some in (annotations, positives))
     found, shown, used = [], [], 0
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         end = min(start + _IMAGES_AT_ONCE, len(images))
-        of_range = (
-            annotations[of_images[0][start] : of_images[0][end]],
-            positives[of_images[1][start] : of_images[1][end]],
-        )
+        of_range = annotations[boxes_of.slice(start, end)], positives[chips_of.slice(start, end)]
         chips, labels, proposals = _mine_images(images[start:end], *of_range, file, options, negative)
         found.append(chips)
         shown.append(labels)
         used += proposals
     negatives = concatenate(found)
     if not dry_run:
-        workdir.write_part(CHIPS, part, negatives, identity, NEGATIVE)
-        workdir.write_part(LABELS, part, concatenate(shown), identity, NEGATIVE)
+        write_part(manifest.folder, CHIPS, part, negatives, identity, NEGATIVE)
+        write_part(manifest.folder, LABELS, part, concatenate(shown), identity, NEGATIVE)
     return _PartCounts(len(images), used, count_by_scale(negatives, options))
 
 

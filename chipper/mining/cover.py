@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from chipper.grouping import Groups
 from chipper.kernels.cover import greedy_cover
 from chipper.mining import candidates
 
@@ -51,7 +52,7 @@ def cover(
         stride: distance of the candidate windows, px.
         minimum: stop when no window holds at least so many uncovered boxes.
     """
-    image = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+    image = Groups(offsets).row
     with np.errstate(invalid="ignore"):
         left_out = np.isnan(boxes[:, 0])
         first_x, last_x = candidates.windows_holding(boxes[:, 0], boxes[:, 2], canvas_width[image], chip_size, stride)
@@ -63,13 +64,13 @@ def cover(
     pick_x, pick_y, pick_count = (np.empty(boxes.shape[0], np.int64) for _ in range(3))
     picks = greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick_of, pick_x, pick_y, pick_count)
 
-    picked_image = np.repeat(np.arange(picks.size), picks)
-    start = np.cumsum(picks) - picks
-    rows = offsets[:-1][picked_image] + np.arange(picked_image.size) - start[picked_image]
+    picked = Groups.of_counts(picks)
+    picked_image = picked.row
+    rows = offsets[picked_image] + picked.rank
     return Windows(
         image=picked_image,
         x=candidates.positions(pick_x[rows], canvas_width[picked_image], chip_size, stride),
         y=candidates.positions(pick_y[rows], canvas_height[picked_image], chip_size, stride),
         count=pick_count[rows],
-        window_of_box=np.where(pick_of < 0, -1, start[image] + pick_of),
+        window_of_box=np.where(pick_of < 0, -1, picked.offsets[image] + pick_of),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE, Ints
-from chipper.mining.positives import rank_in_group
+from chipper.grouping import Groups
 from chipper.seeds import hashed
 
 _DRAW, _SHUFFLE = 1, 2  # two unrelated random choices of the same epoch
@@ -26,7 +26,7 @@ def chosen_chips(chip_id: Ints, variant: Ints, variants: int, epoch: int, per_im
     negatives = ids[negative]
     image = negatives // CHIPS_PER_IMAGE
     drawn = np.lexsort((hashed(seed, epoch, _DRAW, negatives), image))
-    negatives = negatives[drawn][rank_in_group(image[drawn]) < per_image]
+    negatives = negatives[drawn][Groups.runs(image[drawn]).rank < per_image]
     return np.concatenate([ids[~negative], negatives])
 
 

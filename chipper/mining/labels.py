@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipper.columns import Annotations, Chips, Images, Labels, concatenate, offsets_of
+from chipper.columns import Annotations, Chips, Images, Labels, concatenate
+from chipper.grouping import Groups
 from chipper.kernels.overlap import touching
 from chipper.mining.assignment import Assignment
 from chipper.mining.options import PositiveOptions
@@ -31,14 +32,16 @@ def label_chips(
     scale shows more of it. It is *ignored* when it is a crowd or under `SMALLEST_SIDE` on a side in the chip.
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
-    offsets = offsets_of(images.image_id, annotations.image_id)
-    image_of_box = np.repeat(np.arange(len(images)), np.diff(offsets))
+    of_images = Groups.of(images.image_id, annotations.image_id)
+    image_of_box = of_images.row
     pieces = []
     for variant in range(options.variants):
         for s in range(len(options.scales)):
             some = chips[(chips.variant == variant) & (chips.scale_index == s)]
             boxes = pyramid.boxes(s, image_of_box, annotations.box)
-            pieces.append(_label_scale(some, images, annotations, boxes, offsets, assignments[variant].of_scale[s]))
+            pieces.append(
+                _label_scale(some, images, annotations, boxes, of_images.offsets, assignments[variant].of_scale[s])
+            )
     labels = concatenate(pieces)
     return labels[np.argsort(labels.chip_id, kind="stable")]
 
@@ -55,7 +58,7 @@ def _label_scale(
     origin = np.stack([chips.x, chips.y], axis=1).astype(np.float64)
     content = np.stack([chips.content_width, chips.content_height], axis=1).astype(np.float64)
     windows = np.concatenate([origin, origin + content], axis=1)
-    chip, box = touching(offsets_of(images.image_id, chips.image_id), windows, offsets, boxes)
+    chip, box = touching(Groups.of(images.image_id, chips.image_id).offsets, windows, offsets, boxes)
 
     whole = boxes[box]
     in_chip = np.clip(whole - np.tile(origin[chip], 2), 0, np.tile(content[chip], 2))

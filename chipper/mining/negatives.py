@@ -14,8 +14,8 @@ from chipper.columns import (
     Ints,
     Proposals,
     concatenate,
-    offsets_of,
 )
+from chipper.grouping import Groups
 from chipper.kernels.nms import suppress
 from chipper.kernels.overlap import held
 from chipper.mining.cover import cover
@@ -32,17 +32,17 @@ def best_proposals(proposals: Proposals, images: Images, options: NegativeOption
 
     Boxes without area inside the image and those that are not finite are left out.
     """
-    offsets = offsets_of(images.image_id, proposals.image_id)
-    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    of_images = Groups.of(images.image_id, proposals.image_id)
+    image = of_images.row
     limits = np.stack([images.width[image], images.height[image]] * 2, axis=1)
     box = np.clip(proposals.box, 0, limits)
     usable = (
         np.isfinite(proposals.box).all(axis=1) & np.isfinite(proposals.score) & (box[:, 2:] > box[:, :2]).all(axis=1)
     )
     rows = np.flatnonzero(usable)
+    bounds = of_images.within(rows).offsets
     rows = rows[np.lexsort((-proposals.score[rows], image[rows]))]  # lexsort is stable: equal scores keep their order
-    box, image = box[rows], image[rows]
-    bounds = np.searchsorted(image, np.arange(len(images) + 1))
+    box = box[rows]
     kept = suppress(bounds, box, options.nms, options.max_proposals)
     return Proposals(proposals.image_id[rows[kept]], box[kept], proposals.score[rows[kept]])
 
@@ -61,14 +61,14 @@ def choose_negatives(
     a window counts while it is the first to hold at least ``minimum`` of them.
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
-    offsets = offsets_of(images.image_id, proposals.image_id)
+    of_images = Groups.of(images.image_id, proposals.image_id)
     pieces = []
     for variant in range(options.variants):
         chips = positives[positives.variant == variant]
         for s in range(len(options.scales)):
             rows, boxes = _free(images, proposals, pyramid, chips, options, s)
             found = cover(
-                np.searchsorted(rows, offsets),
+                of_images.within(rows).offsets,
                 boxes,
                 pyramid.width[s],
                 pyramid.height[s],
@@ -89,12 +89,12 @@ def chosen_for(
     Arguments are those of `choose_negatives`; ``positives`` are the positive chips of the same variant.
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
-    offsets = offsets_of(images.image_id, proposals.image_id)
+    of_images = Groups.of(images.image_id, proposals.image_id)
     chosen = np.zeros(len(proposals), np.bool_)
     for s in range(len(options.scales)):
         rows, boxes = _free(images, proposals, pyramid, positives, options, s)
         bounds, windows = _windows(images, negatives, s, options.chip_size)
-        chosen[rows] |= held(bounds, windows, np.searchsorted(rows, offsets), boxes)
+        chosen[rows] |= held(bounds, windows, of_images.within(rows).offsets, boxes)
     return chosen
 
 
@@ -102,15 +102,14 @@ def _free(
     images: Images, proposals: Proposals, pyramid: Pyramid, positives: Chips, options: PositiveOptions, s: int
 ) -> tuple[Ints, Floats]:
     """The proposals of a scale that no positive chip holds whole: their rows, and (n, 4) boxes on its canvases."""
-    offsets = offsets_of(images.image_id, proposals.image_id)
-    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    of_images = Groups.of(images.image_id, proposals.image_id)
     sides = proposals.box[:, 2:] - proposals.box[:, :2]
     size = np.sqrt(sides.prod(axis=1))
     valid_range = options.valid_ranges[s]
     rows = np.flatnonzero(size >= valid_range.low if s == 0 else size < valid_range.high)
-    boxes = pyramid.boxes(s, image[rows], proposals.box[rows])
+    boxes = pyramid.boxes(s, of_images.row[rows], proposals.box[rows])
     bounds, windows = _windows(images, positives, s, options.chip_size)
-    free = ~held(bounds, windows, np.searchsorted(rows, offsets), boxes)
+    free = ~held(bounds, windows, of_images.within(rows).offsets, boxes)
     return rows[free], boxes[free]
 
 
@@ -118,4 +117,4 @@ def _windows(images: Images, chips: Chips, s: int, chip_size: int) -> tuple[Ints
     """The windows of a scale: (images + 1,) bounds of each image's, and (n, 4) canvas px."""
     some = chips[chips.scale_index == s]
     corner = np.stack([some.x, some.y], axis=1).astype(np.float64)
-    return offsets_of(images.image_id, some.image_id), np.concatenate([corner, corner + chip_size], axis=1)
+    return Groups.of(images.image_id, some.image_id).offsets, np.concatenate([corner, corner + chip_size], axis=1)

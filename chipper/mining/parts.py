@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipper.columns import Annotations, Chips, Images, offsets_of
+from chipper.columns import Annotations, Chips, Images
+from chipper.grouping import Groups
 from chipper.mining.options import PositiveOptions
 
 PART_IMAGES = 10_000
@@ -12,11 +13,11 @@ PART_IMAGES = 10_000
 
 def parts_of(images: Images, annotations: Annotations) -> list[tuple[Images, Annotations]]:
     """Ranges of `PART_IMAGES` consecutive images with their annotations: always the same, whoever mines them."""
-    offsets = offsets_of(images.image_id, annotations.image_id)
+    of_images = Groups.of(images.image_id, annotations.image_id)
     starts = range(0, len(images), PART_IMAGES)
     ends = [min(start + PART_IMAGES, len(images)) for start in starts]
     return [
-        (images[start:end], annotations[offsets[start] : offsets[end]]) for start, end in zip(starts, ends, strict=True)
+        (images[start:end], annotations[of_images.slice(start, end)]) for start, end in zip(starts, ends, strict=True)
     ]
 
 

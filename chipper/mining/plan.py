@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from chipper.columns import Annotations, Chips, Floats, Images, Ints, offsets_of
+from chipper.columns import Annotations, Chips, Floats, Images, Ints
+from chipper.grouping import Groups
 from chipper.mining import candidates
 from chipper.mining.assignment import Assignment
 from chipper.mining.labels import label_chips
@@ -163,7 +164,7 @@ def plan_of_chips(
     content = chips.content_width * chips.content_height
     density = _BYTES_PER_PIXEL * np.maximum(chips.scale, _SMALLEST_SCALE) ** -_FALL
     targets = assignment.targets
-    image = np.repeat(np.arange(len(images)), np.diff(offsets_of(images.image_id, annotations.image_id)))
+    image = Groups.of(images.image_id, annotations.image_id).row
     sides = annotations.box[:, 2:] - annotations.box[:, :2]
     largest = np.sqrt(sides.prod(axis=1)) * np.where(targets, pyramid.factor[:, image], 0).max(axis=0)
     boxes = ~annotations.iscrowd
@@ -197,7 +198,7 @@ def _slide(
     images: Images, annotations: Annotations, pyramid: Pyramid, assignment: Assignment, chip_size: int
 ) -> tuple[Ints, Ints]:
     """(S, O) windows of each overlap on every canvas, and how many of the scale's boxes lie whole in one of them."""
-    image = np.repeat(np.arange(len(images)), np.diff(offsets_of(images.image_id, annotations.image_id)))
+    image = Groups.of(images.image_id, annotations.image_id).row
     windows = np.zeros((len(pyramid.factor), len(OVERLAPS)), np.int64)
     covered = np.zeros_like(windows)
     for s in range(len(pyramid.factor)):

@@ -6,16 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipper.columns import (
-    CHIPS_PER_IMAGE,
-    POSITIVE,
-    Annotations,
-    Chips,
-    Images,
-    Ints,
-    concatenate,
-    offsets_of,
-)
+from chipper.columns import CHIPS_PER_IMAGE, POSITIVE, Annotations, Chips, Images, concatenate
+from chipper.grouping import Groups
 from chipper.mining.assignment import Assignment, assign
 from chipper.mining.cover import Windows, cover
 from chipper.mining.options import PositiveOptions
@@ -35,8 +27,8 @@ class Positives:
 def mine_positives(images: Images, annotations: Annotations, options: PositiveOptions) -> Positives:
     """Choose the positive chips of every variant; chips come image by image, then by variant, scale and pick."""
     pyramid = Pyramid.of(options.scales, images.width, images.height)
-    offsets = offsets_of(images.image_id, annotations.image_id)
-    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    of_images = Groups.of(images.image_id, annotations.image_id)
+    image = of_images.row
     pieces, assignments = [], []
     for variant in range(options.variants):
         assignment = assign(images, annotations, pyramid, options, variant)
@@ -44,7 +36,7 @@ def mine_positives(images: Images, annotations: Annotations, options: PositiveOp
         for s in range(len(options.scales)):
             rows = np.flatnonzero(assignment.targets[s])
             canvases = pyramid.width[s], pyramid.height[s]
-            boxes = np.searchsorted(rows, offsets), pyramid.boxes(s, image[rows], annotations.box[rows])
+            boxes = of_images.within(rows).offsets, pyramid.boxes(s, image[rows], annotations.box[rows])
             seeds = hashed(options.seed, variant, images.image_id, s)
             if options.placement == "slide":
                 windows = cover_anywhere(*boxes, *canvases, seeds, options.chip_size)
@@ -90,11 +82,4 @@ def number_chips(chips: Chips, first: int) -> Chips:
     """
     order = np.lexsort((chips.scale_index, chips.variant, chips.chip_id))
     chips = chips[order]
-    return Chips(**{**vars(chips), "chip_id": chips.chip_id + first + rank_in_group(chips.chip_id)})
-
-
-def rank_in_group(sorted_keys: Ints) -> Ints:
-    """0, 1, 2, ... within each run of equal keys."""
-    n = sorted_keys.size
-    starts = np.flatnonzero(np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]) if n else np.zeros(0, np.int64)
-    return np.arange(n) - np.repeat(starts, np.diff(np.r_[starts, n]))
+    return Chips(**{**vars(chips), "chip_id": chips.chip_id + first + Groups.runs(chips.chip_id).rank})

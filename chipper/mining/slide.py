@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from chipper.grouping import Groups
 from chipper.kernels.cover import greedy_cover
 from chipper.kernels.fewest import take_fewest
 from chipper.mining.cover import Windows
@@ -39,7 +40,7 @@ def cover_anywhere(
     nodes: int = NODES,
 ) -> Windows:
     """Cover the boxes of many images by windows at whole px; arguments and result as in `chipper.mining.cover.cover`."""
-    image = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+    image = Groups(offsets).row
     least_x, most_x = _span(boxes[:, 0], boxes[:, 2], canvas_width[image], chip_size)
     least_y, most_y = _span(boxes[:, 1], boxes[:, 3], canvas_height[image], chip_size)
     first_x, last_x = _anchored(image, least_x, most_x, offsets.size - 1)
@@ -50,12 +51,10 @@ def cover_anywhere(
     picks = greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, 1, pick_of, pick_x, pick_y, pick_count)
     take_fewest(offsets, first_x, last_x, first_y, last_y, nodes, TOGETHER, picks, pick_of, pick_x, pick_y, pick_count)
 
-    start = np.cumsum(picks) - picks
-    picked_image = np.repeat(np.arange(picks.size), picks)
-    rows = offsets[:-1][picked_image] + np.arange(picked_image.size) - start[picked_image]
-    window_of_box = np.where(pick_of < 0, -1, start[image] + pick_of)
+    picked = Groups.of_counts(picks)
+    picked_image, number = picked.row, picked.rank
+    window_of_box = np.where(pick_of < 0, -1, picked.offsets[image] + pick_of)
     held = window_of_box >= 0
-    number = np.arange(picked_image.size) - start[picked_image]
     return Windows(
         image=picked_image,
         x=_slid(
@@ -64,7 +63,7 @@ def cover_anywhere(
         y=_slid(
             window_of_box[held], least_y[held], most_y[held], hashed(seeds.view(np.int64)[picked_image], number, _Y)
         ),
-        count=pick_count[rows],
+        count=pick_count[offsets[picked_image] + number],
         window_of_box=window_of_box,
     )
 

@@ -25,10 +25,12 @@ from chipper.columns import (
     concatenate,
 )
 from chipper.errors import ImageError, OptionError, ProposalError, option
-from chipper.images.decoded import AnySource, DecodedImage, open_source
+from chipper.images.decoded import open_source
 from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
-from chipper.manifest.dataset import DATASET, Dataset
+from chipper.images.source import ImageSource
+from chipper.manifest.dataset import DATASET
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.mining.negatives import best_proposals, chosen_for
 from chipper.mining.options import NegativeOptions, PositiveOptions
@@ -36,6 +38,7 @@ from chipper.mining.parts import PART_IMAGES
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.pictures.figure import CHIPS_SHOWN, SHEET, PreviewImage, figure, panel_size, sheet
 from chipper.proposals.files import ProposalFile, open_proposals
+from chipper.schemas import IMAGES
 from chipper.shards.pool import Pool, ShardFinder
 from chipper.shards.render import render_chip
 from chipper.shards.samples import SampleError, SampleWriter, parse_record, read_jpeg
@@ -114,12 +117,12 @@ def planned(workdir: Workdir, options: PreviewOptions, out: Path) -> list[Path]:
         OptionError: an id or the scale is not in the workdir.
         WorkdirError: there is nothing to draw.
     """
-    dataset = workdir.dataset()
-    _scale_index(dataset.positive_options, options.scale)
-    rows = _rows(workdir, dataset, options)
+    manifest = workdir.open()
+    _scale_index(manifest.options, options.scale)
+    rows = _rows(manifest, options)
     if options.sheet:
         return [out / f"sheet-{k:03d}.jpg" for k in range(-(-rows.size // (SHEET[0] * SHEET[1])))]
-    ids = {part: workdir.image_places(dataset, part)[0] for part in np.unique(rows // PART_IMAGES).tolist()}
+    ids = {part: manifest.columns(IMAGES, part, ["image_id"])[0] for part in np.unique(rows // PART_IMAGES).tolist()}
     return [out / f"{ids[row // PART_IMAGES][row % PART_IMAGES]:012d}.jpg" for row in rows.tolist()]
 
 
@@ -134,16 +137,16 @@ class _Pictures:
 
     def __init__(self, workdir: Workdir, options: PreviewOptions, image_dir: Path | None, monitor: Monitor) -> None:
         self._workdir, self._monitor, self._asked = workdir, monitor, options
-        self._dataset = workdir.dataset()
-        self._options = self._dataset.positive_options
+        self._manifest = workdir.open()
+        self._dataset, self._options = self._manifest.dataset, self._manifest.options
         self._only = _scale_index(self._options, options.scale)
-        self._rows = _rows(workdir, self._dataset, options)
-        self._folder = workdir.image_dir(self._dataset, image_dir)
+        self._rows = _rows(self._manifest, options)
+        self._folder = self._manifest.image_dir(image_dir)
         self._pixels = options.pixels.over(exported_pixels(workdir.shards))
         self._finder = self._shards()
         self._proposals = None if self._dataset.negatives is None else self._proposal_file()
 
-    def __iter__(self) -> Iterator[tuple[PreviewImage, _Tables, AnySource]]:
+    def __iter__(self) -> Iterator[tuple[PreviewImage, _Tables, ImageSource]]:
         for part in np.unique(self._rows // PART_IMAGES).tolist():
             tables = self._part(part)
             for row in self._rows[self._rows // PART_IMAGES == part].tolist():
@@ -156,7 +159,7 @@ class _Pictures:
                 except ImageError as error:
                     self._monitor.skip(f"{self._folder / name}: {error}; left out")
 
-    def samples(self, tables: _Tables, source: AnySource) -> list[tuple[Image.Image, dict[str, Any]]]:
+    def samples(self, tables: _Tables, source: ImageSource) -> list[tuple[Image.Image, dict[str, Any]]]:
         """The first chips of each kind and scale, from the shards or, where these do not hold them, from the image."""
         chips = concatenate(list(tables.chips.values()))
         groups = [(kind, s) for kind in tables.chips for s in range(len(self._options.scales))]
@@ -185,11 +188,10 @@ class _Pictures:
         return out
 
     def _part(self, part: int) -> tuple[Images, Annotations, dict[str, Chips], dict[str, Labels]]:
-        workdir, dataset = self._workdir, self._dataset
-        kinds = workdir.kinds(dataset)
-        chips = {kind: workdir.chips(dataset, part, kind) for kind in kinds}
-        labels = {kind: workdir.labels(dataset, part, kind) for kind in kinds}
-        return workdir.images(dataset, part), workdir.boxes(dataset, part), chips, labels
+        manifest = self._manifest
+        chips = {kind: manifest.chips(part, kind) for kind in manifest.kinds}
+        labels = {kind: manifest.labels(part, kind) for kind in manifest.kinds}
+        return manifest.images(part), manifest.boxes(part), chips, labels
 
     def _of_image(
         self, images: Images, annotations: Annotations, chips: dict[str, Chips], labels: dict[str, Labels], row: int
@@ -202,7 +204,7 @@ class _Pictures:
         shown = [labels[kind][np.isin(labels[kind].chip_id, mine[kind].chip_id)] for kind in mine]
         return _Tables(image, annotations[annotations.image_id == image.image_id[0]], mine, concatenate(shown))
 
-    def _shown(self, tables: _Tables, source: AnySource, size: tuple[int, int]) -> PreviewImage:
+    def _shown(self, tables: _Tables, source: ImageSource, size: tuple[int, int]) -> PreviewImage:
         annotations, labels = tables.annotations, tables.labels
         valid = np.isin(annotations.annotation_id, labels.annotation_id[labels.valid])
         ignored = np.isin(annotations.annotation_id, labels.annotation_id[labels.ignore])
@@ -213,7 +215,7 @@ class _Pictures:
             name=str(tables.image.file_name[0]),
             image_id=int(tables.image.image_id[0]),
             size=size,
-            pixels=source.pixels if isinstance(source, DecodedImage) else source.whole(panel_size(size)[0]),
+            pixels=source.whole(panel_size(size)[0]),
             box=annotations.box,
             valid=valid,
             ignore=annotations.iscrowd | (ignored & ~seen),
@@ -251,8 +253,7 @@ class _Pictures:
         """The proposals given, or those of the negatives, where they are found and still the same."""
         mined = self._dataset.negatives
         assert mined is not None
-        places = [self._workdir.image_places(self._dataset, part) for part in range(self._dataset.parts)]
-        ids, positions = (np.concatenate(column) for column in zip(*places, strict=True))
+        ids, positions = self._manifest.image_places()
         records = self._dataset.source.image_records
         if self._asked.proposals is not None:
             file = open_proposals(self._asked.proposals, ids, positions, records)
@@ -287,20 +288,21 @@ def _scale_index(options: PositiveOptions, asked: str | None) -> int | None:
     return names.index(asked)
 
 
-def _rows(workdir: Workdir, dataset: Dataset, options: PreviewOptions) -> Ints:
+def _rows(manifest: Manifest, options: PreviewOptions) -> Ints:
     """Which images are drawn, as rows of the images table, ascending."""
     if not options.image_ids:
-        rows = np.linspace(0, dataset.counts["images"] - 1, min(options.images, dataset.counts["images"]))
+        images = manifest.dataset.counts["images"]
+        rows = np.linspace(0, images - 1, min(options.images, images))
         return np.unique(rows.astype(np.int64))
     found, missing = [np.zeros(0, np.int64)], set(options.image_ids)
-    for part in range(dataset.parts):
-        ids, _ = workdir.image_places(dataset, part)
+    for part in manifest.parts:
+        ids = manifest.columns(IMAGES, part, ["image_id"])[0]
         rows = np.flatnonzero(np.isin(ids, options.image_ids))
         found.append(rows + part * PART_IMAGES)
         missing -= set(ids[rows].tolist())
     if missing:
-        begin = workdir.image_places(dataset, 0)[0][:3].tolist()
+        begin = manifest.columns(IMAGES, 0, ["image_id"])[0][:3].tolist()
         raise OptionError(
-            f"image {min(missing)} is not in {workdir.path}; give some of its ids, which begin with {begin}"
+            f"image {min(missing)} is not in {manifest.folder}; give some of its ids, which begin with {begin}"
         )
     return np.concatenate(found)

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chipper.coco.checking import whole_number
-from chipper.columns import Images, Ints, Proposals, offsets_of
+from chipper.columns import Images, Ints, Proposals
 from chipper.errors import ProposalError
+from chipper.grouping import Groups, places_of
 from chipper.proposals import safe_pickle
 from chipper.schemas import PROPOSALS, SchemaMismatch
 from chipper.storage.files import atomic, fingerprint, fingerprint_of, read_bytes, write_table
@@ -52,7 +53,7 @@ class ProposalFile(ABC):
             ProposalError: they are no boxes, or too many lie outside their image, as those of another data set do.
         """
         proposals = self._of(images)
-        image = np.repeat(np.arange(len(images)), np.diff(offsets_of(images.image_id, proposals.image_id)))
+        image = Groups.of(images.image_id, proposals.image_id).row
         with np.errstate(invalid="ignore"):
             out = (proposals.box[:, 2] > images.width[image] + _OUTSIDE) | (
                 proposals.box[:, 3] > images.height[image] + _OUTSIDE
@@ -95,9 +96,8 @@ class _Streamed(ProposalFile):
         groups = np.flatnonzero((self.first <= images.position.max()) & (self.last >= images.position.min()))
         with _parquet(self.path) as file, _refusing(self.path):
             found = Proposals.from_arrow(file.read_row_groups(groups.tolist()))
-        order = np.argsort(images.image_id, kind="stable")
-        place = order[np.searchsorted(images.image_id, found.image_id, sorter=order).clip(max=len(images) - 1)]
-        rows = np.flatnonzero(images.image_id[place] == found.image_id)
+        place = places_of(images.image_id, found.image_id)
+        rows = np.flatnonzero(place >= 0)
         return found[rows[np.argsort(place[rows], kind="stable")]]
 
 
@@ -243,7 +243,6 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
-    order = np.argsort(image_ids, kind="stable")
     seen, first, last = [], [], []
     with _parquet(path) as file, _refusing(path):
         for group in range(file.num_row_groups):
@@ -252,8 +251,8 @@ def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: i
                 raise SchemaMismatch("has rows without image_id")
             ids = np.unique(column.to_numpy())
             seen.append(ids)
-            found = order[np.searchsorted(image_ids, ids, sorter=order).clip(max=image_ids.size - 1)]
-            known = positions[found[image_ids[found] == ids]]
+            place = places_of(image_ids, ids)
+            known = positions[place[place >= 0]]
             first.append(known.min(initial=image_records))
             last.append(known.max(initial=-1))
     _check_known(path, np.unique(np.concatenate([np.zeros(0, np.int64), *seen])), image_ids, image_records)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from chipper.errors import ShardError, WorkdirError
 from chipper.manifest.dataset import REBUILD, Dataset
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import PositiveOptions
 from chipper.parallel.progress import Monitor
@@ -55,10 +56,10 @@ def collect(workdir: Workdir, monitor: Monitor) -> Report:
     Raises:
         WorkdirError: there is no finished build-positives, or its tables do not belong together.
     """
-    dataset = workdir.dataset()
-    options = dataset.positive_options
+    manifest = workdir.open()
+    dataset, options = manifest.dataset, manifest.options
     with monitor.progress("reading the workdir (images)", dataset.counts["images"]) as advance:
-        tally = reduce(add, _tallies(workdir, dataset, options, advance))
+        tally = reduce(add, _tallies(manifest, advance))
     shards, problem, samples = None, None, list[SampleChip]()
     try:
         shards = read_shards(workdir, dataset)
@@ -71,7 +72,7 @@ def collect(workdir: Workdir, monitor: Monitor) -> Report:
         options=options,
         tally=tally,
         dropped=_dropped(workdir.path / "skipped.parquet", dataset.id),
-        epochs=tuple(workdir.epoch_size(dataset, epoch) for epoch in range(options.epochs)),
+        epochs=tuple(manifest.epoch_size(epoch) for epoch in range(options.epochs)),
         shards=shards,
         shards_problem=problem,
         samples=samples,
@@ -79,19 +80,16 @@ def collect(workdir: Workdir, monitor: Monitor) -> Report:
     )
 
 
-def _tallies(
-    workdir: Workdir, dataset: Dataset, options: PositiveOptions, advance: Callable[[int], None]
-) -> Iterator[Tally]:
-    category_ids = np.array([category.id for category in dataset.categories], dtype=np.int64)
-    for part in range(dataset.parts):
-        kinds = workdir.kinds(dataset)
-        images = workdir.images(dataset, part)
+def _tallies(manifest: Manifest, advance: Callable[[int], None]) -> Iterator[Tally]:
+    category_ids = np.array([category.id for category in manifest.dataset.categories], dtype=np.int64)
+    for part in manifest.parts:
+        images = manifest.images(part)
         yield tally_part(
             images,
-            workdir.boxes(dataset, part),
-            {kind: workdir.chips(dataset, part, kind) for kind in kinds},
-            {kind: workdir.labels(dataset, part, kind) for kind in kinds},
-            options,
+            manifest.boxes(part),
+            {kind: manifest.chips(part, kind) for kind in manifest.kinds},
+            {kind: manifest.labels(part, kind) for kind in manifest.kinds},
+            manifest.options,
             category_ids,
         )
         advance(len(images))

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Images, Ints, Labels, offsets_of
+from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Images, Ints, Labels
+from chipper.grouping import Groups, places_of
 from chipper.kernels.overlap import held
 from chipper.mining.assignment import Assignment, assign
 from chipper.mining.options import PositiveOptions
@@ -108,15 +109,14 @@ def tally_part(
 
 def _held(images: Images, annotations: Annotations, chips: Chips, pyramid: Pyramid, chip_size: int) -> np.ndarray:
     """(S, n) which boxes lie whole in a chip of each scale: looked at, not taken from how the chips were chosen."""
-    offsets = offsets_of(images.image_id, annotations.image_id)
-    image = np.repeat(np.arange(len(images)), np.diff(offsets))
+    of_images = Groups.of(images.image_id, annotations.image_id)
     found = []
     for s in range(len(pyramid.factor)):
         some = chips[chips.scale_index == s]
         corner = np.stack([some.x, some.y], axis=1).astype(np.float64)
         windows = np.concatenate([corner, corner + chip_size], axis=1)
-        boxes = pyramid.boxes(s, image, annotations.box)
-        found.append(held(offsets_of(images.image_id, some.image_id), windows, offsets, boxes))
+        boxes = pyramid.boxes(s, of_images.row, annotations.box)
+        found.append(held(Groups.of(images.image_id, some.image_id).offsets, windows, of_images.offsets, boxes))
     return np.stack(found)
 
 
@@ -142,15 +142,14 @@ def _label_counts(labels: Labels | None, chips: Chips | None, scales: int) -> In
 
 
 def _per_category(ids: Ints, category_ids: Ints) -> Ints:
-    order = np.argsort(category_ids, kind="stable")
-    place = order[np.searchsorted(category_ids, ids, sorter=order).clip(max=max(category_ids.size - 1, 0))]
-    return np.bincount(place[category_ids[place] == ids], minlength=category_ids.size)
+    place = places_of(category_ids, ids)
+    return np.bincount(place[place >= 0], minlength=category_ids.size)
 
 
 def _chips_of(images: Images, chips: Chips, scale: int) -> Ints:
     """(images,) number of chips of a scale, or of all scales for -1."""
     some = chips if scale < 0 else chips[chips.scale_index == scale]
-    return np.diff(offsets_of(images.image_id, some.image_id))
+    return Groups.of(images.image_id, some.image_id).counts
 
 
 def _binned(size: np.ndarray) -> Ints:

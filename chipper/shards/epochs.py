@@ -53,14 +53,14 @@ def export_epochs(
         ShardError: the pool is not whole.
         StorageError: a shard cannot be written.
     """
-    dataset = workdir.dataset()
+    manifest = workdir.open()
     with locked(workdir.path, "export-shards", workdir.shards):
         pool = Pool(workdir.shards)
         done: dict[tuple[int, str], Receipt] = {}
         names: dict[int, list[str]] = {}
         tasks = []
-        for epoch in range(dataset.positive_options.epochs):
-            rows = pool.rows(workdir.epoch(dataset, epoch))
+        for epoch in range(manifest.options.epochs):
+            rows = pool.rows(manifest.epoch(epoch))
             rows = rows[rows >= 0]  # chips of images that could not be rendered
             folder = epoch_folder(workdir.shards, epoch)
             cuts = [rows[start : start + chips_per_shard] for start in range(0, rows.size, chips_per_shard)]
@@ -80,7 +80,7 @@ def export_epochs(
             folder, receipts = epoch_folder(workdir.shards, epoch), [done[epoch, name] for name in wanted]
             size = sum(receipt.bytes for receipt in receipts)
             samples = sum(receipt.samples for receipt in receipts)
-            write_train_index(workdir, dataset, folder, receipts)
+            write_train_index(manifest, folder, receipts)
             write_json(folder / DATASET, msgspec.structs.replace(pool.set, samples=samples, bytes=size, shards=wanted))
             for path in folder.iterdir():
                 if is_shard_file(path) and path.name.partition(".")[0] not in wanted:

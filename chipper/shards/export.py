@@ -1,7 +1,7 @@
 """export-shards: the chips of a workdir as WebDataset shards.
 
-Work is shared out stripe by stripe (`shard_plan`); a worker reads the tables of the stripe's part itself, decodes each image
-once, and sends back the receipts of the stripe's shards.
+Work is shared out stripe by stripe (`chipper.shards.planning`); a worker reads the tables of the stripe's part itself,
+decodes each image once, and sends back the receipts of the stripe's shards.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from chipper.manifest.dataset import DATASET, Dataset
+from chipper.manifest.dataset import DATASET
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
-from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS
+from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS, LABELS
 from chipper.shards.options import ExportOptions
 from chipper.shards.planning import ShardPlan, plan_shards
 from chipper.shards.shard_set import ShardSet
@@ -69,11 +71,11 @@ def plan_shard_export(
     workdir: Workdir, options: ExportOptions, *, image_dir: Path | None = None, monitor: Monitor = SILENT
 ) -> ExportPlan:
     """Find the images and the shards that are whole already; errors are those of `export_shards`."""
-    dataset = workdir.dataset()
-    images = workdir.image_dir(dataset, image_dir)
+    manifest = workdir.open()
+    images = manifest.image_dir(image_dir)
     monitor.note(f"images are in {images}")
     with monitor.stage("planning shards"):
-        plans = plan_shards(workdir, dataset, options.chips_per_shard, options.render)
+        plans = plan_shards(manifest, options.chips_per_shard, options.render)
         return ExportPlan(images, plans, _finished(workdir.shards, plans, options))
 
 
@@ -93,15 +95,16 @@ def export_shards(
         ImageError: with ``on_error="fail"``, the first image that cannot be rendered; otherwise, when too many cannot.
         StorageError: a shard cannot be written.
     """
-    dataset = workdir.dataset()
+    manifest = workdir.open()
     with locked(workdir.path, "export-shards", workdir.shards):
         plan = plan_shard_export(workdir, options, image_dir=image_dir, monitor=monitor)
         images, done, missing = plan.image_dir, dict(plan.done), plan.missing
         if missing:
             remove(workdir.shards / DATASET)
-        limit = max(options.max_errors, options.max_error_share * dataset.counts["images"])
+        limit = max(options.max_errors, options.max_error_share * manifest.dataset.counts["images"])
         faults = [fault for receipt in done.values() for fault in receipt.faults]
-        with contextlib.closing(_render(workdir, dataset, images, missing, options, workers, monitor)) as receipts:
+        rendered = _render(workdir, manifest.dataset.epochs_id, images, missing, options, workers, monitor)
+        with contextlib.closing(rendered) as receipts:
             for receipt in receipts:
                 monitor.detail(
                     f"{receipt.name}: {receipt.samples} chips, {receipt.bytes} bytes, {len(receipt.faults)} images lost"
@@ -117,13 +120,13 @@ def export_shards(
             for receipt in exported.receipts:
                 remove(receipt_path(workdir.shards, receipt.name))  # nothing of it is worth keeping
             raise too_many([fault for _, fault in exported.faults], images)
-        _commit(workdir, dataset, exported, options)
+        _commit(manifest, workdir.shards, exported, options)
     return exported
 
 
 def _render(
     workdir: Workdir,
-    dataset: Dataset,
+    belongs_to: str,
     images: Path,
     plans: list[ShardPlan],
     options: ExportOptions,
@@ -133,7 +136,7 @@ def _render(
     """Receipts of the shards as they are finished."""
     with monitor.progress("rendering chips", sum(plan.chips for plan in plans)) as advance:
         tasks = [
-            (workdir.path, workdir.shards, dataset.epochs_id, images, some, options)
+            (workdir.path, workdir.shards, belongs_to, images, some, options)
             for some in _shared_out(plans, workers.count)
         ]
         # closed, it ends the worker processes before anything else is done about an interrupt
@@ -170,9 +173,9 @@ def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> d
     return done
 
 
-def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: ExportOptions) -> None:
+def _commit(manifest: Manifest, folder: Path, exported: Exported, options: ExportOptions) -> None:
     """Write the list of errors, declare the set complete, and remove shards of other plans."""
-    folder = workdir.shards
+    dataset = manifest.dataset
     names = [receipt.name for receipt in exported.receipts]
     rows = [(f.image_id, f.file_name, f.error, f.chips, name) for name, f in exported.faults]
     schema = IMAGE_ERRORS.arrow_schema(dataset.epochs_id)
@@ -193,17 +196,19 @@ def _commit(workdir: Workdir, dataset: Dataset, exported: Exported, options: Exp
             shards=names,
         ),
     )
-    write_train_index(workdir, dataset, folder, exported.receipts)
+    write_train_index(manifest, folder, exported.receipts)
     wanted = {path(folder, name) for name in names for path in (tar_path, index_path, receipt_path)}
     for path in folder.iterdir():
         if is_shard_file(path) and path not in wanted:
             remove(path)
 
 
-def write_train_index(workdir: Workdir, dataset: Dataset, folder: Path, receipts: list[Receipt]) -> None:
+def write_train_index(manifest: Manifest, folder: Path, receipts: list[Receipt]) -> None:
     """train-index.json, version 1, by which RF-DETR reads a folder of shards (``rfdetr.datasets.webdataset.index``)."""
-    kinds = [(part, kind) for part in range(dataset.parts) for kind in workdir.kinds(dataset)]
-    used = set().union(*(workdir.label_categories(dataset, *place).tolist() for place in kinds))
+    of_parts = [
+        manifest.columns(LABELS, part, ["category_id"], kind)[0] for part in manifest.parts for kind in manifest.kinds
+    ]
+    used = set().union(*(np.unique(ids).tolist() for ids in of_parts))
     whole = [receipt for receipt in receipts if receipt.samples]
     write_json(
         folder / "train-index.json",
@@ -212,7 +217,7 @@ def write_train_index(workdir: Workdir, dataset: Dataset, folder: Path, receipts
             "split": "train",
             "shards": [tar_path(folder, receipt.name).name for receipt in whole],
             "num_samples": sum(receipt.samples for receipt in whole),
-            "categories": dataset.categories,
+            "categories": manifest.dataset.categories,
             "annotated_category_ids": sorted(used),
             "category_ids": "remap",
             "samples_per_shard": [receipt.samples for receipt in whole],

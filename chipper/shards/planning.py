@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from chipper.columns import POSITIVE, Annotations, Chips, Columns, Images, Ints, Labels
-from chipper.manifest.dataset import Dataset
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import PositiveOptions
 from chipper.shards.options import RenderOptions
@@ -57,28 +57,27 @@ class PartTables:
 @lru_cache(maxsize=2)
 def read_part(workdir: Path, belongs_to: str, part: int, kind: str) -> PartTables:
     """The tables of one part; ``belongs_to`` (the id of the epochs) makes a rebuilt workdir another key of the cache."""
-    place = Workdir(workdir)
-    dataset = place.dataset()
-    images, annotations = place.images(dataset, part), place.annotations(dataset, part)
-    chips, labels = place.chips(dataset, part, kind), place.labels(dataset, part, kind)
-    place.check_references(dataset, part, kind, images, annotations, chips, labels)
-    return PartTables(dataset.positive_options, images, annotations, chips, labels)
+    manifest = Workdir(workdir).open()
+    images, annotations = manifest.images(part), manifest.annotations(part)
+    chips, labels = manifest.chips(part, kind), manifest.labels(part, kind)
+    manifest.check_references(part, kind, images, annotations, chips, labels)
+    return PartTables(manifest.options, images, annotations, chips, labels)
 
 
-def plan_shards(workdir: Workdir, dataset: Dataset, chips_per_shard: int, render: RenderOptions) -> list[ShardPlan]:
+def plan_shards(manifest: Manifest, chips_per_shard: int, render: RenderOptions) -> list[ShardPlan]:
     """Share all chips out to shards of about ``chips_per_shard``, cutting between images and never across parts.
 
     The first variant's positives cut the images into stripes; the other chips are cut within them. So shards of positives
     stay as they are when negatives are mined, and a worker can render all shards of a stripe from one decoding.
     """
     found: dict[tuple[str, int], list[ShardPlan]] = {}
-    kinds = workdir.kinds(dataset)
-    for part in range(dataset.parts):
+    kinds, variants = manifest.kinds, manifest.options.variants
+    for part in manifest.parts:
         stripes = np.array([0])
         for kind in kinds:
-            tables = read_part(workdir.path, dataset.epochs_id, part, kind)
+            tables = read_part(manifest.folder, manifest.dataset.epochs_id, part, kind)
             position, chip_id = tables.chips.image_position, tables.chips.chip_id
-            for variant in range(tables.options.variants):
+            for variant in range(variants):
                 rows = np.flatnonzero(tables.chips.variant == variant)
                 if kind == POSITIVE and variant == 0:
                     stripes = _starts(position[rows], chips_per_shard)
@@ -91,7 +90,7 @@ def plan_shards(workdir: Workdir, dataset: Dataset, chips_per_shard: int, render
                             found.setdefault((kind, variant), []).append(plan)
     named = []
     for kind in kinds:
-        for variant in range(dataset.positive_options.variants):
+        for variant in range(variants):
             plans = found.get((kind, variant), [])
             stem = f"{kind}s" if variant == 0 else f"{kind}s-v{variant}"
             named += [replace(plan, name=shard_name(stem, k, len(plans))) for k, plan in enumerate(plans)]

@@ -7,13 +7,13 @@ import io
 import numpy as np
 from PIL import Image
 
-from chipper.images.decoded import AnySource
 from chipper.images.options import PADDING
+from chipper.images.source import ImageSource
 from chipper.shards.options import RenderOptions
 
 
 def render_chip(
-    source: AnySource, scale: float, x: int, y: int, content: tuple[int, int], chip_size: int
+    source: ImageSource, scale: float, x: int, y: int, content: tuple[int, int], chip_size: int
 ) -> Image.Image:
     """Cut one chip out of an image.
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from chipper.errors import ImageError, option
-from chipper.images.decoded import AnySource, open_source, reduction_for
+from chipper.grouping import Groups
+from chipper.images.decoded import open_source, reduction_for
 from chipper.images.finding import image_path
+from chipper.images.source import ImageSource
 from chipper.shards.options import ExportOptions, RenderOptions
 from chipper.shards.planning import ShardPlan, read_part
 from chipper.shards.render import encode_jpeg, render_chip
@@ -90,7 +92,7 @@ class _Shard:
     def images(self, number: int) -> Iterator[tuple[int, int, int, int]]:
         """Position of each image, the ``number`` given, and the range of its rows in ``chips``."""
         position = self.chips.image_position
-        bounds = np.flatnonzero(np.r_[True, position[1:] != position[:-1], True]).tolist()
+        bounds = Groups.runs(position).offsets.tolist()
         return ((int(position[first]), number, first, last) for first, last in pairwise(bounds))
 
     @property
@@ -134,11 +136,11 @@ class _Image:
             self._marks = [(shard, shard.writer.mark()) for shard, _, _ in self._places]
             self._add(sources)
 
-    def _opened(self, stack: ExitStack) -> dict[int, AnySource]:
+    def _opened(self, stack: ExitStack) -> dict[int, ImageSource]:
         """The image at the reduction of each shard: that of its own finest chip, whatever the others need."""
         path = image_path(self._folder, self.file_name)
         needed = {reduction_for(self._finest(*place)) for place in self._places}
-        sources: dict[int, AnySource] = {}
+        sources: dict[int, ImageSource] = {}
         for reduction in sorted(needed, reverse=True):
             source = open_source(path, self._declared, self._render.exif, 1 / reduction, self._render.pixels)
             stack.enter_context(source)
@@ -156,7 +158,7 @@ class _Image:
             shard.writer.faults.append(found)
         return found
 
-    def _add(self, sources: dict[int, AnySource]) -> None:
+    def _add(self, sources: dict[int, ImageSource]) -> None:
         jpegs: dict[tuple[int, ...], bytes] = {}  # of the windows that several variants have chosen
         windows = Counter(self._window(shard, k) for shard, first, last in self._places for k in range(first, last))
         for shard, first, last in self._places:

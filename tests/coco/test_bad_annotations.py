@@ -142,15 +142,15 @@ def write(path: Path, content: dict[str, Any]) -> Path:
 
 def chips_of(workdir: Workdir) -> list[Any]:
     """What was chosen, without the places of the images in the file."""
-    chips = workdir.all_chips(workdir.dataset(), "positive")
+    chips = workdir.open().all_chips("positive")
     columns = (chips.image_id, chips.scale_index, chips.x, chips.y)
     return sorted(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def check_accounts(workdir: Workdir, images: int, annotations: int) -> None:
     """Every record is used or listed once, what is used is usable, and every object is covered or listed."""
-    dataset = workdir.dataset()
-    counts = dataset.counts
+    manifest = workdir.open()
+    counts = manifest.dataset.counts
     skipped = pq.read_table(workdir.path / "skipped.parquet").to_pylist()
     left_out = [row for row in skipped if row["reason"] not in NOT_COVERED]
     assert all(row["reason"] and row["detail"] for row in skipped)
@@ -159,11 +159,11 @@ def check_accounts(workdir: Workdir, images: int, annotations: int) -> None:
     assert used + sum(row["record"] == "annotation" for row in left_out) == annotations
     assert sum(counts["skipped"].values()) == len(left_out)
 
-    kept, shown = workdir.annotations(dataset, 0), workdir.labels(dataset, 0, "positive")
+    kept, shown = manifest.annotations(0), manifest.labels(0, "positive")
     sizes = {image["image_id"]: (image["width"], image["height"]) for image in rows(workdir, "images")}
     assert len(sizes) == counts["images"]
     assert np.unique(kept.annotation_id).size == len(kept) == used
-    assert set(kept.category_id.tolist()) <= {category.id for category in dataset.categories}
+    assert set(kept.category_id.tolist()) <= {category.id for category in manifest.dataset.categories}
     limits = np.array([sizes[image] for image in kept.image_id.tolist()]).reshape(-1, 2)
     assert ((kept.box[:, :2] >= 0) & (kept.box[:, :2] < kept.box[:, 2:]) & (kept.box[:, 2:] <= limits)).all()
 
@@ -317,7 +317,7 @@ def test_ten_thousand_boxes_in_one_image(tmp_path: Path, placement: str) -> None
     boxes = np.concatenate([rng.uniform(0, 3900, (10_000, 2)), rng.uniform(4, 90, (10_000, 2))], axis=1)
     workdir, dataset = one_image(tmp_path, 4000, 4000, boxes.tolist(), placement=placement)
     assert dataset.counts["boxes_covered"] == dataset.counts["boxes"] == 10_000
-    labels = workdir.labels(dataset, 0, "positive")
+    labels = workdir.open().labels(0, "positive")
     assert np.unique(labels.annotation_id[labels.valid | labels.ignore]).size == 10_000
 
 

@@ -64,7 +64,7 @@ def ids(loader: ChipLoader, epoch: int = 0, start: int = 0) -> list[int]:
 
 
 def test_chips_come_in_the_order_of_the_epoch(workdir: Workdir) -> None:
-    expected = workdir.epoch(workdir.dataset(), 1).tolist()
+    expected = workdir.open().epoch(1).tolist()
     found = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)), epoch=1)
     assert found[: len(expected)] == expected
     assert found[len(expected) :] == expected[: len(found) - len(expected)]  # the last batch is filled from the start
@@ -139,9 +139,9 @@ def test_every_process_has_equal_batches_and_no_chip_is_left_out(chips: int, siz
 
 
 def test_boxes_are_those_of_the_manifest(workdir: Workdir) -> None:
-    dataset = workdir.dataset()
-    labels = workdir.labels(dataset, 0, "positive")
-    categories = {category.id: k + 1 for k, category in enumerate(dataset.categories)}
+    manifest = workdir.open()
+    labels = manifest.labels(0, "positive")
+    categories = {category.id: k + 1 for k, category in enumerate(manifest.dataset.categories)}
     for batch in ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))(0):
         for k, chip in enumerate(batch.chip_ids.tolist()):
             mine = labels[labels.chip_id == chip]
@@ -253,10 +253,10 @@ def test_shards_of_other_epochs_are_refused(workdir: Workdir, tmp_path: Path) ->
 
 
 def test_epochs_without_their_negatives_in_shards_are_refused(workdir: Workdir, tmp_path: Path) -> None:
-    dataset = workdir.dataset()
+    manifest = workdir.open()
     everywhere = {
         int(i): np.array([[x, y, x + 40, y + 40, 0.5] for x in range(0, 600, 15) for y in range(0, 440, 15)])
-        for i in workdir.all_images(dataset).image_id
+        for i in manifest.all_images().image_id
     }
     (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(everywhere, protocol=2))
     mine_negatives(workdir, tmp_path / "rpn.pkl", NegativeOptions(), workers=ONE)

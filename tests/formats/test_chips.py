@@ -55,14 +55,14 @@ def test_a_coco_set_has_the_chips_of_the_epoch_with_all_their_labels(
     workdir: Workdir, tmp_path: Path, epoch: int | None
 ) -> None:
     copied = run(export_coco, workdir, tmp_path / "out", epoch)
-    pool, dataset = Pool(workdir.shards), workdir.dataset()
-    rows = pool.distinct() if epoch is None else pool.rows(workdir.epoch(dataset, epoch))
+    pool, manifest = Pool(workdir.shards), workdir.open()
+    rows = pool.distinct() if epoch is None else pool.rows(manifest.epoch(epoch))
     expected = {pool.key(int(row)): pool.read(int(row)) for row in rows}
     assert sum(copied.chips.values()) == len(expected) > 20
     found, sides = {}, defaultdict(set)
     for split in ("train", "val"):
         coco = loaded(tmp_path / "out" / "annotations" / f"instances_{split}.json")
-        assert [c["name"] for c in coco.dataset["categories"]] == [c.name for c in dataset.categories]
+        assert [c["name"] for c in coco.dataset["categories"]] == [c.name for c in manifest.dataset.categories]
         assert len(coco.imgs) == copied.chips[split] > 0
         assert len(coco.anns) == copied.labels[split]
         for image in coco.imgs.values():

@@ -27,8 +27,9 @@ from chipper.errors import DependencyError, ImageError, OptionError
 from chipper.images.decoded import DecodedImage, open_source
 from chipper.images.gdal import RasterFile
 from chipper.images.options import PADDING, PixelOptions
+from chipper.images.source import Part
 from chipper.images.stretch import Stretch, to_bytes
-from chipper.images.windowed import Part, WindowedImage
+from chipper.images.windowed import WindowedImage
 from chipper.mining.pyramid import canvas_size
 from chipper.shards.options import RenderOptions
 from chipper.shards.render import render_chip
@@ -113,6 +114,10 @@ def rasterio_size(path: Path) -> Any:
         return rasterio.open(path)
 
 
+def decoded(pixels: Image.Image) -> DecodedImage:
+    return DecodedImage(pixels, *pixels.size)
+
+
 def chip(source: Any, size: tuple[int, int], scale: float, x: int, y: int, side: int = 128) -> np.ndarray:
     content = tuple(int(min(canvas_size(length, scale) - at, side)) for length, at in ((size[0], x), (size[1], y)))
     return np.asarray(render_chip(source, scale, x, y, content, side)).astype(int)
@@ -127,7 +132,7 @@ def chip(source: Any, size: tuple[int, int], scale: float, x: int, y: int, side:
 def test_chips_are_those_of_the_whole_image(tmp_path: Path, layout: dict[str, Any], scale: float) -> None:
     values = scene(701, 499)
     path = geotiff(tmp_path / "a.tif", values, **layout)
-    oracle = DecodedImage(whole(values, (3, 2, 1), "2-98"), 1)
+    oracle = decoded(whole(values, (3, 2, 1), "2-98"))
     across, down = int(canvas_size(701, scale)) - 128, int(canvas_size(499, scale)) - 128
     with opened(path, "3,2,1", "2-98") as source:
         for x, y in ((0, 0), (across, 0), (0, down), (across, down), (across // 2, down // 3)):
@@ -146,7 +151,7 @@ def test_any_window_at_any_fine_scale(tmp_path: Path, data: st.DataObject) -> No
     corner = [data.draw(st.integers(0, max(int(canvas_size(v, scale)) - 1, 0))) for v in (width, height)]
     if min(canvas_size(v, scale) - at for v, at in zip((width, height), corner)) < 1:
         return
-    oracle = DecodedImage(whole(values, (1,), "none"), 1)
+    oracle = decoded(whole(values, (1,), "none"))
     with opened(path, "1") as source:
         found, expected = (chip(each, (width, height), scale, *corner, side=64) for each in (source, oracle))
     assert np.abs(found - expected).max() <= 1
@@ -181,7 +186,7 @@ def test_reduced_parts_are_means_of_the_stretched_pixels(
 def test_coarse_chips_show_the_same(tmp_path: Path, overviews: Any, scale: float) -> None:
     values = scene(1203, 1001, top=3000)
     path = geotiff(tmp_path / "a.tif", values, overviews=overviews, **LAYOUTS["tiles"])
-    oracle = DecodedImage(whole(values, (4, 2, 1), "0:3000"), 1)
+    oracle = decoded(whole(values, (4, 2, 1), "0:3000"))
     x, y = (max(int(canvas_size(side, scale)) - 128, 0) for side in (1203, 1001))
     with opened(path, "4,2,1", "0:3000") as source:
         found, expected = (chip(each, (1203, 1001), scale, x, y) for each in (source, oracle))
@@ -678,7 +683,7 @@ def test_chips_in_shards_are_those_of_the_oracle(satellite: Path, build: Any, ex
         if about["chip"]["scale"] < 0.6:
             continue
         seen.add(about["image_id"])
-        oracle = DecodedImage(whole(values[about["image_id"]], (3, 2, 1), "2-98"), 1)
+        oracle = decoded(whole(values[about["image_id"]], (3, 2, 1), "2-98"))
         place = about["chip"]["x"], about["chip"]["y"]
         expected = render_chip(oracle, about["chip"]["scale"], *place, tuple(about["chip"]["content"]), 512)
         with Image.open(io.BytesIO(jpeg)) as image:

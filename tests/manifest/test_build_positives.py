@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import chipper.manifest.build_positives
 import chipper.mining.parts
 from chipper.columns import POSITIVE
 from chipper.errors import AnnotationError, ChipperError, StorageError, WorkdirError
@@ -46,9 +47,9 @@ def test_chips_do_not_depend_on_parts(
     a, b = whole.dataset(), parts.dataset()
     assert a.counts == b.counts
     assert a.id == b.id
-    for name, column in vars(whole.all_chips(a, POSITIVE)).items():
-        np.testing.assert_array_equal(column, getattr(parts.all_chips(b, POSITIVE), name))
-    np.testing.assert_array_equal(whole.epoch(a, 3), parts.epoch(b, 3))
+    for name, column in vars(whole.open().all_chips(POSITIVE)).items():
+        np.testing.assert_array_equal(column, getattr(parts.open().all_chips(POSITIVE), name))
+    np.testing.assert_array_equal(whole.open().epoch(3), parts.open().epoch(3))
 
 
 def test_same_bytes_again(drawn: Any, tmp_path: Path, build: Build, hashes: Callable[..., Any]) -> None:
@@ -214,9 +215,9 @@ def test_full_disk(drawn: Any, tmp_path: Path, build: Build, monkeypatch: pytest
 
 def test_counts_agree_with_the_tables(drawn: Any, tmp_path: Path, build: Build) -> None:
     workdir = build(drawn.coco, tmp_path / "chips")
-    dataset = workdir.dataset()
-    counts, chips = dataset.counts, workdir.all_chips(dataset, POSITIVE)
-    annotations, labels = workdir.annotations(dataset, 0), workdir.labels(dataset, 0, POSITIVE)
+    manifest = workdir.open()
+    counts, chips = manifest.dataset.counts, manifest.all_chips(POSITIVE)
+    annotations, labels = manifest.annotations(0), manifest.labels(0, POSITIVE)
     assert counts["images"] == 8
     assert counts["images_without_objects"] == 1
     assert counts["crowds"] == 1
@@ -278,7 +279,7 @@ def test_image_without_any_chip(tmp_path: Path, write_coco: Callable[..., Path],
         categories=[{"id": 1, "name": "x"}],
     )
     workdir = build(coco, tmp_path / "chips")
-    assert workdir.all_chips(workdir.dataset(), POSITIVE).image_id.tolist() == [2]
+    assert workdir.open().all_chips(POSITIVE).image_id.tolist() == [2]
 
 
 def test_crowds_alone_make_no_chips(tmp_path: Path, write_coco: Callable[..., Path], build: Build, export: Any) -> None:
@@ -293,5 +294,5 @@ def test_crowds_alone_make_no_chips(tmp_path: Path, write_coco: Callable[..., Pa
 
     Image.new("RGB", (99, 99)).save(tmp_path / "a.jpg")
     workdir = build(coco, tmp_path / "chips")
-    assert not len(workdir.all_chips(workdir.dataset(), POSITIVE))
+    assert not len(workdir.open().all_chips(POSITIVE))
     assert export(workdir).receipts == []

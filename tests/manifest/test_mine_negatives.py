@@ -58,13 +58,13 @@ def test_positive_tables_are_left_alone(drawn: Any, tmp_path: Path, build: Build
 
 
 def test_epochs_take_a_few_negatives_of_each_image(mined: Workdir) -> None:
-    dataset = mined.dataset()
-    positives = set(mined.all_chips(dataset, POSITIVE).chip_id.tolist())
-    negatives = set(mined.all_chips(dataset, NEGATIVE).chip_id.tolist())
+    manifest = mined.open()
+    positives = set(manifest.all_chips(POSITIVE).chip_id.tolist())
+    negatives = set(manifest.all_chips(NEGATIVE).chip_id.tolist())
     assert negatives
     drawn_sets = []
     for epoch in range(7):
-        ids = mined.epoch(dataset, epoch)
+        ids = manifest.epoch(epoch)
         assert len(set(ids.tolist())) == ids.size
         taken = set(ids.tolist()) - positives
         assert positives <= set(ids.tolist())
@@ -78,11 +78,11 @@ def test_epochs_take_a_few_negatives_of_each_image(mined: Workdir) -> None:
 
 
 def test_negative_ids_and_counts(mined: Workdir) -> None:
-    dataset = mined.dataset()
-    chips = mined.all_chips(dataset, NEGATIVE)
+    manifest = mined.open()
+    chips = manifest.all_chips(NEGATIVE)
     assert (chips.chip_id % CHIPS_PER_IMAGE >= FIRST_NEGATIVE).all()
-    assert dataset.negatives is not None
-    assert sum(dataset.negatives.counts["negative_chips"].values()) == len(chips)
+    assert manifest.dataset.negatives is not None
+    assert sum(manifest.dataset.negatives.counts["negative_chips"].values()) == len(chips)
     assert (chips.proposals >= 5).all()
     assert set(chips.kind) == {"negative"}
 
@@ -93,7 +93,7 @@ def test_formats_give_the_same_chips(drawn: Any, tmp_path: Path, build: Build, m
     (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(by_id))
     workdir = build(drawn.coco, tmp_path / "chips")
     mine(workdir, tmp_path / "rpn.pkl", **EASY)
-    a, b = mined.all_chips(mined.dataset(), NEGATIVE), workdir.all_chips(workdir.dataset(), NEGATIVE)
+    a, b = mined.open().all_chips(NEGATIVE), workdir.open().all_chips(NEGATIVE)
     for name, column in vars(a).items():
         np.testing.assert_array_equal(column, getattr(b, name))
 
@@ -111,7 +111,7 @@ def test_no_negatives_found(drawn: Any, tmp_path: Path, build: Build, mine: Any,
     workdir = build(drawn.coco, tmp_path / "chips")
     dataset = mine(workdir, drawn.proposals, min_proposals_finest=10_000, min_proposals=10_000)
     assert sum(dataset.negatives.counts["negative_chips"].values()) == 0
-    assert workdir.epoch(workdir.dataset(), 0).size == len(workdir.all_chips(dataset, POSITIVE))
+    assert workdir.open().epoch(0).size == len(workdir.open().all_chips(POSITIVE))
     assert {receipt.kind for receipt in export(workdir).receipts} == {"positive"}
 
 
@@ -170,11 +170,11 @@ def test_after_a_crash_the_workdir_is_whole_or_says_what_helps(
         with pytest.raises(Crash):
             mine(workdir, drawn.proposals, **EASY)
     try:
-        dataset = workdir.dataset()
-        for kind in workdir.kinds(dataset):
-            workdir.all_chips(dataset, kind)
+        manifest = workdir.open()
+        for kind in manifest.kinds:
+            manifest.all_chips(kind)
         for epoch in range(7):
-            workdir.epoch(dataset, epoch)
+            manifest.epoch(epoch)
     except ChipperError as error:
         assert "mine-negatives" in is_one_line(error)
     mine(workdir, drawn.proposals, **EASY)

@@ -24,23 +24,23 @@ def workdir(drawn: Any, tmp_path: Path, build: Callable[..., Workdir]) -> Workdi
 
 
 def test_what_is_written_is_read(drawn: Any, workdir: Workdir) -> None:
-    dataset = workdir.dataset()
-    images = workdir.all_images(dataset)
+    manifest = workdir.open()
+    images = manifest.all_images()
     assert images.file_name.tolist() == drawn.names
-    chips = workdir.all_chips(dataset, POSITIVE)
+    chips = manifest.all_chips(POSITIVE)
     assert np.all(np.diff(chips.chip_id) > 0)
-    labels = workdir.labels(dataset, 0, POSITIVE)
+    labels = manifest.labels(0, POSITIVE)
     assert np.isin(labels.chip_id, chips.chip_id).all()
-    for epoch in range(dataset.positive_options.epochs):
-        assert sorted(workdir.epoch(dataset, epoch).tolist()) == chips.chip_id.tolist()
-    assert workdir.kinds(dataset) == (POSITIVE,)
+    for epoch in range(manifest.options.epochs):
+        assert sorted(manifest.epoch(epoch).tolist()) == chips.chip_id.tolist()
+    assert manifest.kinds == (POSITIVE,)
 
 
 def test_boxes_are_annotations_without_their_outlines(
     drawn: Any, build: Callable[..., Workdir], tmp_path: Path
 ) -> None:
     workdir = build(drawn.coco, tmp_path / "chips", masks=True)
-    boxes, annotations = workdir.boxes(workdir.dataset(), 0), workdir.annotations(workdir.dataset(), 0)
+    boxes, annotations = workdir.open().boxes(0), workdir.open().annotations(0)
     assert any(outline is not None for outline in annotations.segmentation)
     for name in ("annotation_id", "image_id", "category_id", "box", "area", "iscrowd"):
         np.testing.assert_array_equal(getattr(boxes, name), getattr(annotations, name))
@@ -48,9 +48,9 @@ def test_boxes_are_annotations_without_their_outlines(
 
 
 def test_the_size_of_an_epoch_is_that_of_its_list(workdir: Workdir) -> None:
-    dataset = workdir.dataset()
-    for epoch in range(dataset.positive_options.epochs):
-        assert workdir.epoch_size(dataset, epoch) == workdir.epoch(dataset, epoch).size > 0
+    manifest = workdir.open()
+    for epoch in range(manifest.options.epochs):
+        assert manifest.epoch_size(epoch) == manifest.epoch(epoch).size > 0
 
 
 def test_dataset_json_is_readable(drawn: Any, workdir: Workdir) -> None:
@@ -126,15 +126,15 @@ TABLES = ("images/part", "annotations/part", "chips/positive", "labels/positive"
 
 
 def read_all(workdir: Workdir) -> None:
-    dataset = workdir.dataset()
-    for part in range(dataset.parts):
-        workdir.images(dataset, part)
-        workdir.annotations(dataset, part)
-        for kind in workdir.kinds(dataset):
-            workdir.chips(dataset, part, kind)
-            workdir.labels(dataset, part, kind)
-    for epoch in range(dataset.positive_options.epochs):
-        workdir.epoch(dataset, epoch)
+    manifest = workdir.open()
+    for part in range(manifest.dataset.parts):
+        manifest.images(part)
+        manifest.annotations(part)
+        for kind in manifest.kinds:
+            manifest.chips(part, kind)
+            manifest.labels(part, kind)
+    for epoch in range(manifest.options.epochs):
+        manifest.epoch(epoch)
 
 
 def spoil(path: Path) -> None:
@@ -183,7 +183,7 @@ def test_damaged_negatives_and_the_cure_given(
     is_one_line(caught.value)
     mine(workdir, drawn.proposals)
     read_all(workdir)
-    assert workdir.kinds(workdir.dataset()) == (POSITIVE, NEGATIVE)
+    assert workdir.open().kinds == (POSITIVE, NEGATIVE)
 
 
 def test_clear_leaves_runs_and_strangers(workdir: Workdir) -> None:

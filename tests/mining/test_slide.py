@@ -384,21 +384,21 @@ def test_build_positives_slides(
     one = build(drawn.coco, tmp_path / "one", 1, placement="slide", variants=3)
     two = build(drawn.coco, tmp_path / "two", 2, placement="slide", variants=3)
     assert hashes(one.path) == hashes(two.path)
-    dataset = one.dataset()
-    assert dataset.options["placement"] == "slide"
-    chips = one.all_chips(dataset, "positive")
+    manifest = one.open()
+    assert manifest.dataset.options["placement"] == "slide"
+    chips = manifest.all_chips("positive")
     annotations = read_coco(drawn.coco).annotations
     sets = [chips[chips.variant == v] for v in range(3)]
     for some in sets:
         held = whole_in_a_chip(some, annotations)
         assert all(held)
-        assert len(held) == dataset.counts["boxes_covered"] == 42
+        assert len(held) == manifest.dataset.counts["boxes_covered"] == 42
     numbers = [len(some) for some in sets]
     assert len(set(numbers)) == 1
     assert len({tuple(np.stack([some.x, some.y], axis=1).ravel()) for some in sets}) == 3
     grid = build(drawn.coco, tmp_path / "grid")
     assert grid.dataset().options["placement"] == "grid"
-    assert numbers[0] <= len(grid.all_chips(grid.dataset(), "positive"))
+    assert numbers[0] <= len(grid.open().all_chips("positive"))
 
 
 def test_another_seed_slides_windows_elsewhere(drawn: Any) -> None:

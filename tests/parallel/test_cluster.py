@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import chipper.manifest.build_positives
 import chipper.mining.parts
 import chipper.parallel.cluster
 from chipper.cli.main import main

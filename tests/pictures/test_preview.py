@@ -13,6 +13,7 @@ from PIL import Image
 
 from chipper.columns import NEGATIVE, POSITIVE
 from chipper.errors import OptionError, ProposalError, ShardError, WorkdirError
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import Monitor
 from chipper.pictures import preview as module
@@ -103,8 +104,8 @@ def test_chips_are_the_same_with_shards_and_without(
 
 def test_boxes_have_the_state_of_their_labels(workdir: Workdir, tmp_path: Path, figures: list[Any]) -> None:
     draw(workdir, tmp_path / "out", count=8)
-    dataset = workdir.dataset()
-    labels, annotations = workdir.labels(dataset, 0, POSITIVE), workdir.annotations(dataset, 0)
+    manifest = workdir.open()
+    labels, annotations = manifest.labels(0, POSITIVE), manifest.annotations(0)
     valid = set(labels.annotation_id[labels.valid].tolist())
     for shown, _ in figures:
         mine = annotations[annotations.image_id == shown.image_id]
@@ -142,7 +143,7 @@ def test_dots_are_the_proposals_of_the_negatives(mined: Workdir, tmp_path: Path,
                 assert ((boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])).any()
             total += len(shown.dots)
     assert listener.notes == listener.warnings == []
-    assert total == mined.chips(mined.dataset(), 0, NEGATIVE).proposals.sum() > 50
+    assert total == mined.open().chips(0, NEGATIVE).proposals.sum() > 50
 
 
 def test_proposals_that_are_gone_or_changed(mined: Workdir, tmp_path: Path, own_drawn: Any, figures: list[Any]) -> None:
@@ -200,8 +201,8 @@ def test_parts_are_read_one_after_the_other(
     ids = [image["id"] for image in own_drawn.content["images"]]
     wanted = (ids[7], ids[1], ids[3])
     read: list[int] = []
-    labels = Workdir.labels
-    monkeypatch.setattr(Workdir, "labels", lambda self, d, part, kind: read.append(part) or labels(self, d, part, kind))
+    labels = Manifest.labels
+    monkeypatch.setattr(Manifest, "labels", lambda self, part, kind: read.append(part) or labels(self, part, kind))
     written = draw(workdir, tmp_path / "out", image_ids=wanted)
     assert {path.name for path in written} == {f"{k:012d}.jpg" for k in wanted}
     assert read == [0, 1, 2]

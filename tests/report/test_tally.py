@@ -88,11 +88,11 @@ def test_counts_are_those_of_the_chips_themselves(problem: Any) -> None:
 
 
 def test_a_workdir_by_hand(whole: Workdir) -> None:
-    dataset = whole.dataset()
-    chips = {kind: whole.chips(dataset, 0, kind) for kind in (POSITIVE, NEGATIVE)}
-    labels = {kind: whole.labels(dataset, 0, kind) for kind in (POSITIVE, NEGATIVE)}
-    boxes = whole.boxes(dataset, 0)
-    found = tally_part(whole.images(dataset, 0), boxes, chips, labels, dataset.positive_options, np.array([7, 3]))
+    manifest = whole.open()
+    chips = {kind: manifest.chips(0, kind) for kind in (POSITIVE, NEGATIVE)}
+    labels = {kind: manifest.labels(0, kind) for kind in (POSITIVE, NEGATIVE)}
+    boxes = manifest.boxes(0)
+    found = tally_part(manifest.images(0), boxes, chips, labels, manifest.options, np.array([7, 3]))
     negatives = chips[NEGATIVE]
     for s in range(3):
         expected = np.bincount(negatives.proposals[negatives.scale_index == s])
@@ -105,7 +105,7 @@ def test_a_workdir_by_hand(whole: Workdir) -> None:
         int((boxes.category_id == 7).sum()),
         int((boxes.category_id == 3).sum()) - 1,
     ]
-    assert found.plan.chips.tolist() == list(dataset.counts["positive_chips"].values())
+    assert found.plan.chips.tolist() == list(manifest.dataset.counts["positive_chips"].values())
 
 
 def test_sizes_fall_into_their_bins() -> None:

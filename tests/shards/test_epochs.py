@@ -40,15 +40,15 @@ def test_webdataset_streams_an_epoch_in_its_order(workdir: Workdir) -> None:
     import webdataset
 
     run(workdir)
-    pool, dataset = Pool(workdir.shards), workdir.dataset()
+    pool, manifest = Pool(workdir.shards), workdir.open()
     for epoch in range(3):
         tars = sorted(map(str, epoch_folder(workdir.shards, epoch).glob("*.tar")))
         assert len(tars) > 2
         samples = list(webdataset.WebDataset(tars, shardshuffle=False, empty_check=False))
         gc.collect()
         ids = [msgspec.json.decode(sample["json"])["chip"]["chip_id"] for sample in samples]
-        assert ids == workdir.epoch(dataset, epoch).tolist()
-        for sample, row in zip(samples, pool.rows(workdir.epoch(dataset, epoch)), strict=True):
+        assert ids == manifest.epoch(epoch).tolist()
+        for sample, row in zip(samples, pool.rows(manifest.epoch(epoch)), strict=True):
             assert (sample["jpg"], sample["json"]) == pool.read(int(row))
 
 
@@ -58,7 +58,7 @@ def test_each_epoch_is_a_whole_set_of_its_own(workdir: Workdir) -> None:
         folder = epoch_folder(workdir.shards, epoch)
         assert verify_shards(folder, deep=True, workers=Workers(1)).faults == []
         index = msgspec.json.decode((folder / "train-index.json").read_bytes())
-        assert index["num_samples"] == len(workdir.epoch(workdir.dataset(), epoch)) == len(Pool(folder))
+        assert index["num_samples"] == len(workdir.open().epoch(epoch)) == len(Pool(folder))
     assert verify_shards(workdir.shards, deep=True, workers=Workers(1)).faults == []
 
 

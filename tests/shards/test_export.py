@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import chipper.manifest.build_positives
+import chipper.mining.parts
 import chipper.shards.stripes
 from chipper.columns import NEGATIVE, POSITIVE
 from chipper.errors import ChipperError, ImageDirectoryError, ImageError, StorageError, WorkdirError
+from chipper.manifest.tables import write_part
 from chipper.manifest.workdir import CHIPS, Workdir
 from chipper.shards.export import Exported
 from chipper.shards.options import ExportOptions, RenderOptions
@@ -38,7 +39,7 @@ EASY = {"min_proposals_finest": 5, "min_proposals": 5}
 def exported(drawn: Any, tmp_path_factory: pytest.TempPathFactory, build: Build, mine: Any, export: Export) -> Workdir:
     """A finished export with negatives, two variants and several parts; to be read only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chipper.manifest.build_positives, "PART_IMAGES", 3)
+        patch.setattr(chipper.mining.parts, "PART_IMAGES", 3)
         workdir = build(drawn.coco, tmp_path_factory.mktemp("exported") / "chips", variants=2)
     mine(workdir, drawn.proposals, **EASY)
     export(workdir)
@@ -68,8 +69,8 @@ def times(folder: Path, pattern: str = "*-of-*") -> dict[str, int]:
 
 
 def test_every_chip_is_in_one_shard(exported: Workdir) -> None:
-    dataset = exported.dataset()
-    wanted = [exported.all_chips(dataset, kind).chip_id.tolist() for kind in (POSITIVE, NEGATIVE)]
+    manifest = exported.open()
+    wanted = [manifest.all_chips(kind).chip_id.tolist() for kind in (POSITIVE, NEGATIVE)]
     found = Counter(record["chip"]["chip_id"] for record in records(exported))
     assert sorted(found) == sorted(wanted[0] + wanted[1])
     assert set(found.values()) == {1}
@@ -376,7 +377,7 @@ def test_a_bad_image_costs_only_its_chips(
     name, image_id = own_drawn.names[2], own_drawn.content["images"][2]["id"]
     damage(own_drawn.images / name)
     found = export(workdir)
-    chips = workdir.all_chips(workdir.dataset(), POSITIVE)
+    chips = workdir.open().all_chips(POSITIVE)
     lost = int((chips.image_id == image_id).sum())
     rows = pq.read_table(workdir.shards / "errors.parquet").to_pylist()
     assert [(r["image_id"], r["file_name"], r["chips"]) for r in rows] == [(image_id, name, lost)]
@@ -621,17 +622,19 @@ def test_chips_are_the_same_whatever_else_is_rendered_beside_them(
         categories=[{"id": 1, "name": "x"}],
     )
     workdir = build(coco, tmp_path / "chips", scales="512,1", valid_ranges="500:,:100", variants=2, image_dir=tmp_path)
-    dataset = workdir.dataset()
-    chips = workdir.chips(dataset, 0, POSITIVE)
+    manifest = workdir.open()
+    chips = manifest.chips(0, POSITIVE)
     coarse = (chips.variant == 0) & (chips.scale < 0.5) | (chips.variant == 1)
     assert 0 < coarse.sum() < len(chips)
-    workdir.write_part(CHIPS, 0, chips[coarse], dataset.epochs_id, POSITIVE)
+    write_part(workdir.path, CHIPS, 0, chips[coarse], manifest.dataset.epochs_id, POSITIVE)
     export(workdir)
     together = {name: tar_path(workdir.shards, name).read_bytes() for name in shard_set(workdir)["shards"]}
     assert len(together) == 2
     for name, data in together.items():
         shutil.rmtree(workdir.shards)
-        for plan in plan_shards(workdir, dataset, 1000, RenderOptions()):
+        for plan in plan_shards(manifest, 1000, RenderOptions()):
             if plan.name == name:
-                render_stripe(workdir.path, workdir.shards, dataset.epochs_id, tmp_path, [plan], ExportOptions())
+                render_stripe(
+                    workdir.path, workdir.shards, manifest.dataset.epochs_id, tmp_path, [plan], ExportOptions()
+                )
         assert tar_path(workdir.shards, name).read_bytes() == data

@@ -39,8 +39,8 @@ def folder(exported: Workdir, tmp_path: Path) -> Path:
 
 
 def test_every_chip_is_found(exported: Workdir) -> None:
-    pool, dataset = Pool(exported.shards), exported.dataset()
-    ids = np.concatenate([exported.all_chips(dataset, kind).chip_id for kind in (POSITIVE, NEGATIVE)])
+    pool, manifest = Pool(exported.shards), exported.open()
+    ids = np.concatenate([manifest.all_chips(kind).chip_id for kind in (POSITIVE, NEGATIVE)])
     assert len(pool) == ids.size
     rows = pool.rows(ids)
     assert (rows >= 0).all()
@@ -86,14 +86,14 @@ def test_a_finder_passes_shards_whose_images_were_all_lost(
     receipts = export(workdir, chips_per_shard=2).receipts
     assert 0 in [receipt.samples for receipt in receipts]
     pool, finder = Pool(workdir.shards), ShardFinder(workdir.shards)
-    for chip_id in workdir.all_chips(workdir.dataset(), POSITIVE).chip_id.tolist():
+    for chip_id in workdir.open().all_chips(POSITIVE).chip_id.tolist():
         there = pool.rows(np.array([chip_id]))[0] >= 0
         assert len(finder.names(np.array([chip_id]))) == int(there)
 
 
 def test_an_epoch_is_read_in_its_order(exported: Workdir) -> None:
     pool = Pool(exported.shards)
-    ids = exported.epoch(exported.dataset(), 2)
+    ids = exported.open().epoch(2)
     found = [json.loads(pool.read(int(row))[1])["chip"]["chip_id"] for row in pool.rows(ids)]
     assert found == ids.tolist()
 

@@ -19,8 +19,8 @@ from chipper.shards.render import PADDING, encode_jpeg, render_chip
 
 def rendered(picture: Image.Image | DecodedImage, scale: float, x: int, y: int, size: int = 512) -> np.ndarray:
     """The chip at (x, y) as float64, with the content that build-positives would give it."""
-    source = picture if isinstance(picture, DecodedImage) else DecodedImage(picture, 1)
-    width, height = (side * source.reduction for side in source.pixels.size)
+    source = picture if isinstance(picture, DecodedImage) else DecodedImage(picture, *picture.size)
+    width, height = source.width, source.height
     content = tuple(int(min(canvas_size(side, scale) - corner, size)) for side, corner in ((width, x), (height, y)))
     return np.asarray(render_chip(source, scale, x, y, content, size)).astype(np.float64)
 

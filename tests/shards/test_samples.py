@@ -24,10 +24,10 @@ def workdir(drawn: Any, tmp_path_factory: pytest.TempPathFactory, build: Callabl
 
 
 def records_of(workdir: Workdir, kind: str) -> Iterator[tuple[Any, int, dict[str, Any]]]:
-    dataset = workdir.dataset()
-    chips, labels = workdir.chips(dataset, 0, kind), workdir.labels(dataset, 0, kind)
-    images, annotations = workdir.images(dataset, 0), workdir.annotations(dataset, 0)
-    writer = SampleWriter(images, annotations, chips, labels, dataset.positive_options)
+    manifest = workdir.open()
+    chips, labels = manifest.chips(0, kind), manifest.labels(0, kind)
+    images, annotations = manifest.images(0), manifest.annotations(0)
+    writer = SampleWriter(images, annotations, chips, labels, manifest.options)
     for k in range(len(chips)):
         yield chips, k, json.loads(writer.record(k))
 
@@ -141,10 +141,10 @@ def test_masks_come_along_when_kept(drawn: Any, tmp_path: Path, build: Callable[
 
 
 def test_records_are_json_that_any_reader_takes(workdir: Workdir) -> None:
-    dataset = workdir.dataset()
-    tables = workdir.images(dataset, 0), workdir.annotations(dataset, 0)
-    chips, labels = workdir.chips(dataset, 0, POSITIVE), workdir.labels(dataset, 0, POSITIVE)
-    writer = SampleWriter(*tables, chips, labels, dataset.positive_options)
+    manifest = workdir.open()
+    tables = manifest.images(0), manifest.annotations(0)
+    chips, labels = manifest.chips(0, POSITIVE), manifest.labels(0, POSITIVE)
+    writer = SampleWriter(*tables, chips, labels, manifest.options)
     text = writer.record(0).decode()
     assert not re.search(r"\bNaN\b|\bInfinity\b", text)
     assert writer.record(0) == writer.record(0)

@@ -22,6 +22,7 @@ from chipper.coco.records import Category
 from chipper.columns import CHIPS_PER_IMAGE, POSITIVE, Annotations, Chips, Images, Labels
 from chipper.errors import ShardError, StorageError
 from chipper.manifest.dataset import _COUNTS, Dataset, SourceFile
+from chipper.manifest.tables import write_part
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import PositiveOptions
 from chipper.schemas import ANNOTATIONS, CHIPS, FORMAT_VERSION, IMAGES, LABELS
@@ -251,7 +252,9 @@ def small_workdir(folder: Path, chips_of_image: list[list[int]], variants: int) 
         places = np.arange(position, position + len(counts))
         position += len(counts)
         names = np.array([f"{p}.jpg" for p in places], dtype=object)
-        workdir.write_part(IMAGES, part, Images(places + 100, places, names, places * 0 + 99, places * 0 + 99), "id")
+        write_part(
+            workdir.path, IMAGES, part, Images(places + 100, places, names, places * 0 + 99, places * 0 + 99), "id"
+        )
         per_image = np.array(counts) * variants
         owner = np.repeat(places, per_image)
         n = owner.size
@@ -261,14 +264,14 @@ def small_workdir(folder: Path, chips_of_image: list[list[int]], variants: int) 
             owner * CHIPS_PER_IMAGE + within, owner + 100, np.full(n, POSITIVE, object), within % variants, zero,
             np.ones(n), zero, zero, zero + 99, zero + 99, box, zero,
         )  # fmt: skip
-        workdir.write_part(CHIPS, part, chips, "id", POSITIVE)
+        write_part(workdir.path, CHIPS, part, chips, "id", POSITIVE)
         labels = Labels(chips.chip_id, owner, zero + 1, box, zero > 0, zero > 0, np.ones(n))
-        workdir.write_part(LABELS, part, labels, "id", POSITIVE)
+        write_part(workdir.path, LABELS, part, labels, "id", POSITIVE)
         none = np.full(len(counts), None, object)
         boxes = np.tile([0.0, 0, 9, 9], (len(counts), 1))
         ones = np.ones(len(counts), np.int64)
         annotations = Annotations(places, places + 100, ones, boxes, ones * 81.0, ones < 0, none, none)
-        workdir.write_part(ANNOTATIONS, part, annotations, "id")
+        write_part(workdir.path, ANNOTATIONS, part, annotations, "id")
     workdir.commit(dataset)
     return workdir
 
@@ -282,17 +285,17 @@ def test_every_chip_is_planned_exactly_once(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], most: int, variants: int
 ) -> None:
     workdir = small_workdir(tmp_path_factory.mktemp("plan"), parts, variants)
-    dataset = workdir.dataset()
-    plans = plan_shards(workdir, dataset, most, RenderOptions())
+    manifest = workdir.open()
+    plans = plan_shards(manifest, most, RenderOptions())
     planned = []
     for plan in plans:
-        chips = workdir.chips(dataset, plan.part, plan.kind)
+        chips = manifest.chips(plan.part, plan.kind)
         mine = chips[(chips.chip_id >= plan.first) & (chips.chip_id <= plan.last) & (chips.variant == plan.variant)]
         assert len(mine) == plan.chips > 0
         planned += mine.chip_id.tolist()
         counts = np.unique(mine.image_id, return_counts=True)[1]
         assert plan.chips < most + counts.max()  # an image is never cut in two
-    assert sorted(planned) == workdir.all_chips(dataset, POSITIVE).chip_id.tolist()
+    assert sorted(planned) == manifest.all_chips(POSITIVE).chip_id.tolist()
     assert len({plan.name for plan in plans}) == len(plans)
     stems = {plan.name.partition("-0")[0] for plan in plans}
     for stem in stems:
@@ -302,10 +305,10 @@ def test_every_chip_is_planned_exactly_once(
 
 def test_images_stay_in_one_shard(drawn: Any, tmp_path: Path, build: Callable[..., Workdir]) -> None:
     workdir = build(drawn.coco, tmp_path / "chips")
-    dataset = workdir.dataset()
-    chips = workdir.all_chips(dataset, POSITIVE)
+    manifest = workdir.open()
+    chips = manifest.all_chips(POSITIVE)
     shards_of: dict[int, set[str]] = {}
-    for plan in plan_shards(workdir, dataset, 3, RenderOptions()):
+    for plan in plan_shards(manifest, 3, RenderOptions()):
         for k in np.flatnonzero((chips.chip_id >= plan.first) & (chips.chip_id <= plan.last)):
             shards_of.setdefault(int(chips.image_id[k]), set()).add(plan.name)
     assert len(shards_of) > 3
@@ -318,7 +321,7 @@ def test_a_plan_hash_speaks_of_its_own_chips_and_the_rendering(
     workdir = build(drawn.coco, tmp_path / "chips")
 
     def hashes(render: RenderOptions = RenderOptions()) -> dict[str, str]:  # noqa: B008
-        return {plan.name: plan.hash for plan in plan_shards(workdir, workdir.dataset(), 3, render)}
+        return {plan.name: plan.hash for plan in plan_shards(workdir.open(), 3, render)}
 
     plain = hashes()
     assert len(set(plain.values())) == len(plain)
