@@ -117,7 +117,7 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(
                     f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
-                    f"with {option('stretch')} none it is read by windows"
+                    f"with the stretch none it is read by windows"
                 )
             upright = _transposition(image, declared, exif)
             reduction = _draft(image, finest)
@@ -192,7 +192,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError(
-            f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first, or give {option('stretch')}"
+            f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first, or give a stretch"
         )
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("RGBA")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from chipper.errors import ImageError, option
+from chipper.errors import ImageError
 from chipper.images.gdal import RasterFile
 from chipper.images.options import PADDING, PixelOptions
 from chipper.images.source import Box, Part
@@ -53,7 +53,7 @@ class WindowedImage:
             if not has_rule(self._stretch, self._file.dtype):
                 raise ImageError(
                     f"values of type {self._file.dtype} have no rule to become 8 bits"
-                    + (f"; give {option('stretch')}, for example 2-98" if self._file.dtype.kind in "iuf" else "")
+                    + ("; give a stretch, for example 2-98" if self._file.dtype.kind in "iuf" else "")
                 )
             self._limits = [self._stretch.limits(values) for values in self._sample()]
             self._tables = [table(self._file.dtype, self._stretch, limits) for limits in self._limits]
@@ -112,7 +112,7 @@ class WindowedImage:
         if not options.numbers:
             return (1, 2, 3) if count >= 3 else (1,)
         if max(options.numbers) > count:
-            raise ImageError(f"{option('bands')} asks for band {max(options.numbers)}, the file has {count}")
+            raise ImageError(f"there is no band {max(options.numbers)}, the file has {count}")
         return options.numbers
 
     def _sample(self) -> list[npt.NDArray[np.generic]]:

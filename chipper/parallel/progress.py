@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 
 class Monitor:
-    """Hears of progress and says nothing; the base of what the command line uses."""
+    """Hears of progress and says nothing; the base of what the command line uses.
+
+    A message may hold names of options, which `chipper.errors.spelled` makes readable.
+    """
 
     def note(self, message: str) -> None:
         """Something worth a line."""

@@ -422,7 +422,7 @@ def test_a_run_is_a_plain_name(
     place = ["--workdir", str(tmp_path / "chips"), "--run", name, *dry]
     with pytest.raises(OptionError) as caught:
         CliRunner().invoke(main, [*words.split(), *place], catch_exceptions=False)
-    assert is_one_line(caught.value).startswith(f"run: {name!r} is no plain name")
+    assert is_one_line(caught.value).startswith(f"run: {name!r} is not a plain name")
 
 
 def test_a_run_must_be_there_before_the_evaluation(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_bands_by_default_and_by_number(tmp_path: Path) -> None:
     ):
         with opened(path, bands, "none") as source:
             assert source.whole((9, 8)).getcolors() == [(72, expected)]
-    with pytest.raises(ImageError, match="^bands asks for band 6, the file has 5$"):
+    with pytest.raises(ImageError, match="^there is no band 6, the file has 5$"):
         opened(five, "6,1,1")
 
 
@@ -263,7 +263,7 @@ def test_sixteen_bits_without_a_stretch_give_their_high_byte(tmp_path: Path) -> 
 def test_other_types_need_a_stretch(tmp_path: Path, dtype: Any, is_one_line: Callable[..., str]) -> None:
     values = scene(50, 40, 3, dtype, 900) - np.array(100, dtype)
     path = geotiff(tmp_path / "a.tif", values)
-    with pytest.raises(ImageError, match="have no rule to become 8 bits; give stretch, for example 2-98") as caught:
+    with pytest.raises(ImageError, match="have no rule to become 8 bits; give a stretch, for example 2-98") as caught:
         opened(path, "1")
     is_one_line(caught.value)
     for text in ("1-99", "50:600"):
@@ -763,7 +763,7 @@ def test_selective_search_looks_at_the_stretched_bands(tmp_path: Path, write_coc
 def test_bands_that_are_not_there_are_one_line(satellite: Path) -> None:
     run(satellite, "build-positives", str(satellite / "coco.json"))
     for words, code, expected in (
-        (["--bands", "9"], 1, "--bands asks for band 9, the file has 4"),
+        (["--bands", "9"], 1, "there is no band 9, the file has 4"),
         (["--stretch", "98-2"], 2, "--stretch 98-2: the first number must be below the second"),
     ):
         command = [str(Path(sys.executable).with_name("chipper")), "export-shards", *words, "--jobs", "1"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from chipper.columns import NEGATIVE, POSITIVE
-from chipper.errors import OptionError, ProposalError, ShardError, WorkdirError
+from chipper.errors import OptionError, ProposalError, ShardError, WorkdirError, spelled
 from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import Monitor
@@ -150,7 +150,9 @@ def test_proposals_that_are_gone_or_changed(mined: Workdir, tmp_path: Path, own_
     given = own_drawn.proposals.rename(tmp_path / "elsewhere.pkl")
     listener = Listener()
     draw(mined, tmp_path / "out", listener, count=1)
-    assert listener.notes == ["rpn.pkl was not found, so no proposals are drawn; give them with --proposals rpn.pkl"]
+    assert [spelled(note) for note in listener.notes] == [
+        "rpn.pkl was not found, so no proposals are drawn; give them with proposals rpn.pkl"
+    ]
     assert figures[-1][0].dots is None
     listener = Listener()
     draw(mined, tmp_path / "out", listener, count=1, proposals=given)
