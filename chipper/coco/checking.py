@@ -6,7 +6,7 @@ import re
 import unicodedata
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,23 @@ LARGEST_SIDE = 2**24
 """Source px; beyond it, float32 boxes would be off by more than a px."""
 
 _BLOCK = 4096
-Skip = tuple[Any, Any, Any, str, str]  # record, image id, annotation id, reason, detail
 
 
-def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) -> Images:
-    """The usable ones of ``records`` (place in the file, record), in their order; the others are added to ``skips``."""
-    ids, has_id = _ids([record.id for _, record in records])
-    names = [record.file_name or "" for _, record in records]
-    width, height = _sizes([record.width for _, record in records]), _sizes([record.height for _, record in records])
+class Skip(NamedTuple):
+    """A record that is not used: one row of the skipped table."""
+
+    record: str  # "image" or "annotation"
+    image_id: int | None  # as far as the record gives a usable one
+    annotation_id: int | None
+    reason: str
+    detail: str
+
+
+def checked_images(records: list[ImageRecord], places: Ints) -> tuple[Images, list[Skip]]:
+    """The usable ones of ``records``, in their order, and the others; ``places`` (n,) are their places in the file."""
+    ids, has_id = _ids([record.id for record in records])
+    names = [record.file_name or "" for record in records]
+    width, height = _sizes([record.width for record in records]), _sizes([record.height for record in records])
     reason_of = _first_reason(
         ids,
         {
@@ -37,21 +46,21 @@ def checked_images(records: list[tuple[int, ImageRecord]], skips: list[Skip]) ->
             "no usable size": (width == 0) | (height == 0),
         },
     )
+    skips = []
     for k in np.flatnonzero(reason_of != ""):
-        position, record = records[k]
+        position, record = places[k], records[k]
         detail = {
             "no usable id": f"image number {position}: id {record.id}",
             "bad file name": f"{record.file_name!r} is no file name, absolute or leaves the image directory",
             "no usable size": f"width {record.width}, height {record.height}",
             "duplicate id": f"image number {position}: id {ids[k]} is there already",
         }[reason_of[k]]
-        skips.append(("image", whole_number(record.id), None, reason_of[k], detail))
+        skips.append(Skip("image", whole_number(record.id), None, reason_of[k], detail))
 
     good = np.flatnonzero(reason_of == "")
-    places = np.array([place for place, _ in records], dtype=np.int64)
     file_name = np.empty(good.size, dtype=object)
     file_name[:] = [names[k] for k in good]
-    return Images(ids[good], places[good], file_name, width[good], height[good])
+    return Images(ids[good], places[good], file_name, width[good], height[good]), skips
 
 
 def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:
@@ -69,9 +78,11 @@ def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:
     return reason_of
 
 
-def whole_number(value: float | None) -> int | None:
+def whole_number(value: Any) -> int | None:
     """``value`` as an int where it is one (2.0 is), else None."""
-    if value is None or value != value or value in (float("inf"), float("-inf")):
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        return None
+    if value != value or abs(value) == float("inf"):
         return None
     number = int(value)
     return number if number == value and -(2**63) <= number < 2**63 else None
@@ -92,12 +103,13 @@ def usable_name(file_name: str) -> bool:
 
 
 def checked_annotations(
-    records: list[AnnotationRecord], images: Images, known_images: list[Any], categories: list[int], skips: list[Skip]
-) -> tuple[Annotations, Floats]:
-    """The usable ones of ``records``, image by image in the order of ``images``; the others are added to ``skips``.
+    records: list[AnnotationRecord], images: Images, known_images: list[Any], categories: list[int]
+) -> tuple[Annotations, Floats, list[Skip]]:
+    """The usable ones of ``records``, image by image in the order of ``images``; their boxes before they are clipped, (n, 4)
+    x y w h in source px; and the records that are not usable.
 
     ``known_images`` are the ids of all images of the file, those left out included. Annotations without an id get the
-    numbers after the largest one. The second array, (n, 4) x y w h in source px, is their boxes before they are clipped.
+    numbers after the largest one.
     """
     n = len(records)
     # some records after the others, so that their scattered fields are still in the processor's cache from list to list
@@ -137,10 +149,12 @@ def checked_annotations(
             "box outside the image": outside,
         },
     )
+    skips = []
     for k in np.flatnonzero(reason_of != ""):
         record = records[k]
         detail = f"category {record.category_id}, bbox {list(record.bbox) if record.bbox else None}"
-        skips.append(("annotation", whole_number(record.image_id), whole_number(record.id), reason_of[k], detail))
+        ids = whole_number(record.image_id), whole_number(record.id)
+        skips.append(Skip("annotation", *ids, reason_of[k], detail))
 
     good = np.flatnonzero(reason_of == "")
     good = good[np.argsort(row[good], kind="stable")]
@@ -156,7 +170,7 @@ def checked_annotations(
         segmentation=_texts(records, good, "segmentation"),
         keypoints=_texts(records, good, "keypoints"),
     )
-    return annotations, corner[good]
+    return annotations, corner[good], skips
 
 
 def _fields(records: list[AnnotationRecord]) -> tuple[npt.NDArray[Any], ...]:
@@ -226,14 +240,6 @@ def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> Objects:
 
 def skipped_columns(skips: list[Skip]) -> Skipped:
     """The skips as columns, in the order they were found."""
-    columns = []
-    for k in range(5):
-        column = np.empty(len(skips), dtype=object)
-        column[:] = [skip[k] if k not in (1, 2) else whole_number_or_none(skip[k]) for skip in skips]
-        columns.append(column)
-    return Skipped(*columns)
-
-
-def whole_number_or_none(value: Any) -> int | None:
-    """`whole_number` of anything."""
-    return whole_number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    rows = np.empty((len(skips), len(Skip._fields)), dtype=object)
+    rows[:] = skips if skips else rows
+    return Skipped(*rows.T)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from chipper.coco.checking import checked_annotations, checked_images, skipped_columns
+from chipper.coco.checking import Skip, checked_annotations, checked_images, skipped_columns, whole_number
 from chipper.coco.decoding import CURE, LISTS, collector_paused, decode_lists
-from chipper.coco.records import AnnotationRecord, Category, ImageRecord, MalformedRecord, MaskedAnnotationRecord
-from chipper.columns import Annotations, Columns, Floats, Images, Skipped
+from chipper.coco.records import AnnotationRecord, Category, MalformedRecord, MaskedAnnotationRecord
+from chipper.columns import Annotations, Columns, Floats, Images, Ints, Skipped
 from chipper.errors import AnnotationError
 from chipper.storage.files import fingerprint, read_bytes
 
@@ -33,6 +34,15 @@ class Coco:
     annotation_records: int
     bytes: int
     hash: str
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """A list of the file: the records that are what COCO says, where they stand in the list, and the others."""
+
+    records: list[Any]
+    places: Ints  # (records,)
+    malformed: list[Skip]
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,8 @@ def read_images(path: Path) -> Images:
         AnnotationError: the file cannot be read, is not COCO, or names no usable image.
     """
     content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE), AnnotationRecord)
-    skips: list[tuple[Any, ...]] = []
-    images = checked_images(_usable(content["images"] or [], "image", skips), skips)
+    found = _split("image", content["images"] or [])
+    images, _ = checked_images(found.records, found.places)
     if not len(images):
         raise AnnotationError(f"{path} names no usable image; {CURE}")
     return images
@@ -123,45 +133,43 @@ def _require(path: Path, content: dict[str, Any], filled: tuple[str, ...]) -> No
 
 def _checked(
     path: Path, content: dict[str, Any], categories: Iterable[Category]
-) -> tuple[Images, Annotations, Floats, list[tuple[Any, ...]]]:
+) -> tuple[Images, Annotations, Floats, list[Skip]]:
     """The usable images and annotations, the boxes of these before clipping, and what was left out.
 
     Raises:
         AnnotationError: no image can be used.
     """
-    skips: list[tuple[Any, ...]] = []
-    images = checked_images(_usable(content["images"], "image", skips), skips)
-    known = [entry.id for entry in content["images"] if isinstance(entry, ImageRecord)]
-    annotations, boxes = checked_annotations(
-        _usable(content["annotations"], "annotation", skips), images, known, [c.id for c in categories], skips
+    of_images, of_annotations = (_split(what, content[f"{what}s"]) for what in ("image", "annotation"))
+    images, bad_images = checked_images(of_images.records, of_images.places)
+    annotations, boxes, bad_annotations = checked_annotations(
+        of_annotations.records, images, [record.id for record in of_images.records], [c.id for c in categories]
     )
+    skips = [*of_images.malformed, *bad_images, *of_annotations.malformed, *bad_annotations]
     _require_used(path, "image", images, content, skips)
     return images, annotations, boxes, skips
 
 
-def _require_used(
-    path: Path, what: str, usable: Columns, content: dict[str, Any], skips: list[tuple[Any, ...]]
-) -> None:
+def _require_used(path: Path, what: str, usable: Columns, content: dict[str, Any], skips: list[Skip]) -> None:
     """Raise AnnotationError where no record is usable."""
     if not len(usable):
-        first = next(s for s in skips if s[0] == what)
+        first = next(skip for skip in skips if skip.record == what)
         raise AnnotationError(
             f"{path}: none of the {len(content[f'{what}s'])} {what}s can be used; the first: "
-            f"{first[3]} ({first[4]}); mend those records"
+            f"{first.reason} ({first.detail}); mend those records"
         )
 
 
-def _usable(entries: list[msgspec.Struct], what: str, skips: list[tuple[Any, ...]]) -> list[Any]:
-    good = entries
-    if any(type(entry) is MalformedRecord for entry in entries):
-        good = [entry for entry in entries if not isinstance(entry, MalformedRecord)]
-        for place, entry in enumerate(entries):
-            if isinstance(entry, MalformedRecord):
-                image, annotation = (entry.id, None) if what == "image" else (entry.image_id, entry.id)
-                skips.append((what, image, annotation, "malformed record", f"{what} number {place}: {entry.problem}"))
-    if what == "image":  # proposals address images by their place in the file
-        return [(place, entry) for place, entry in enumerate(entries) if not isinstance(entry, MalformedRecord)]
-    return good
+def _split(what: str, entries: list[Any]) -> _Entries:
+    """The entries of the list of images or annotations; ``what`` is one of them."""
+    bad = [k for k, entry in enumerate(entries) if type(entry) is MalformedRecord]
+    malformed = []
+    for k in bad:
+        entry = entries[k]
+        image, annotation = (entry.id, None) if what == "image" else (entry.image_id, entry.id)
+        detail = f"{what} number {k}: {entry.problem}"
+        malformed.append(Skip(what, whole_number(image), whole_number(annotation), "malformed record", detail))
+    places = np.delete(np.arange(len(entries)), bad)
+    return _Entries([entries[k] for k in places] if bad else entries, places, malformed)
 
 
 def _well_formed(path: Path, entries: list[msgspec.Struct]) -> list[Category]:

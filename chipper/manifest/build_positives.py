@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from chipper import __version__
-from chipper.coco.checking import skipped_columns
+from chipper.coco.checking import Skip, skipped_columns
 from chipper.coco.reading import Coco, read_coco
 from chipper.columns import POSITIVE, Annotations, Images, Skipped, concatenate
 from chipper.errors import WorkdirError, option
@@ -169,10 +169,9 @@ def _uncovered(annotations: Annotations, assignment: Assignment) -> Skipped:
         ("no chip can hold it", assignment.uncoverable),
     ):
         for k in np.flatnonzero(which):
+            ids = int(annotations.image_id[k]), int(annotations.annotation_id[k])
             box = [round(v, 2) for v in annotations.box[k].tolist()]
-            skips.append(
-                ("annotation", int(annotations.image_id[k]), int(annotations.annotation_id[k]), reason, f"box {box}")
-            )
+            skips.append(Skip("annotation", *ids, reason, f"box {box}"))
     return skipped_columns(skips)
 
 
