@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, features
 
 from chipper.pictures.palette import IGNORED, INVALID, NEGATIVE, VALID, Colour, scale_colour
+from chipper.shards.samples import Record
 
 Box = Sequence[float]  # x1 y1 x2 y2, px of the picture, x2 and y2 exclusive
 SOLID, DASHED, DOTTED = (1, 0), (7, 5), (2, 3)  # drawn and left out, in line widths
@@ -29,19 +29,18 @@ def draw_detections(pixels: Image.Image, boxes: Sequence[Sequence[float]], names
     return canvas
 
 
-def draw_sample(chip: Image.Image, sample: dict[str, Any], side: int) -> Image.Image:
+def draw_sample(chip: Image.Image, sample: Record, side: int) -> Image.Image:
     """A chip of K x K px with its labels, ``side`` px wide and high; the frame has the colour of its scale.
 
-    ``sample`` is the record of a shard: valid labels are green, invalid ones red and dashed, ignored ones grey and dotted.
+    Valid labels are green, invalid ones red and dashed, ignored ones grey and dotted.
     """
     zoom = side / chip.width
     canvas = resized(chip, (side, side))
     draw = ImageDraw.Draw(canvas)
-    for label in sorted(sample["annotations"], key=lambda label: bool(label["valid"])):  # valid ones on top
-        x, y, w, h = (zoom * value for value in label["bbox"])
-        outline(draw, (x, y, x + w, y + h), *label_style(label["valid"], label["ignore"]))
-    place = sample["chip"]
-    frame = NEGATIVE if place["kind"] == "negative" else scale_colour(place["scale_index"])
+    for label in sorted(sample.annotations, key=lambda label: label.valid):  # valid ones on top
+        x, y, w, h = (zoom * value for value in label.bbox)
+        outline(draw, (x, y, x + w, y + h), *label_style(label.valid, label.ignore))
+    frame = NEGATIVE if sample.chip.kind == "negative" else scale_colour(sample.chip.scale_index)
     draw.rectangle((0, 0, side - 1, side - 1), outline=frame, width=max(2, side // 64))
     return canvas
 

@@ -13,6 +13,7 @@ from chipper.columns import Bools, Chips, Floats
 from chipper.mining.scales import Scale, ValidRange
 from chipper.pictures.drawing import dot, draw_sample, fitted, label_style, outline, resized, text_size, write
 from chipper.pictures.palette import IGNORED, INVALID, NEGATIVE, VALID, Colour, scale_colour
+from chipper.shards.samples import Record
 
 INK, MUTED, PAGE = (27, 31, 36), (89, 99, 110), (255, 255, 255)
 _MARGIN, _GAP = 16, 8  # px
@@ -47,7 +48,7 @@ class PreviewImage:
     only: int | None = None  # the one scale that is shown
 
 
-def figure(shown: PreviewImage, samples: Sequence[tuple[Image.Image, dict[str, Any]]]) -> Image.Image:
+def figure(shown: PreviewImage, samples: Sequence[tuple[Image.Image, Record]]) -> Image.Image:
     """The image with its boxes and positive chips, under it with its negative chips, and the chips beside it.
 
     ``samples`` are the chips as pixels and the records of a shard; they are grouped by kind and scale.
@@ -244,15 +245,13 @@ def _write_keys(draw: ImageDraw.ImageDraw, corner: tuple[int, int], keys: list[_
         x += _key_width((colour, words))
 
 
-def _groups(shown: PreviewImage, samples: Sequence[tuple[Image.Image, dict[str, Any]]]) -> list[_Group]:
+def _groups(shown: PreviewImage, samples: Sequence[tuple[Image.Image, Record]]) -> list[_Group]:
     """Chips by kind and scale: heading, colour and thumbnails."""
     groups = []
     for kind, total in (("positive", shown.positives), ("negative", shown.negatives)):
         for s in _scales(shown):
             some = [
-                (chip, record)
-                for chip, record in samples
-                if (record["chip"]["kind"], record["chip"]["scale_index"]) == (kind, s)
+                (chip, record) for chip, record in samples if (record.chip.kind, record.chip.scale_index) == (kind, s)
             ]
             number = int((total.scale_index == s).sum())
             if some:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 from PIL import Image
 
@@ -41,7 +39,7 @@ from chipper.proposals.files import ProposalFile, open_proposals
 from chipper.schemas import IMAGES
 from chipper.shards.pool import Pool, ShardFinder
 from chipper.shards.render import render_chip
-from chipper.shards.samples import SampleError, SampleWriter, parse_record, read_jpeg
+from chipper.shards.samples import Record, SampleWriter, parse_record
 from chipper.shards.shard_set import exported_pixels
 from chipper.storage.files import atomic
 
@@ -159,7 +157,7 @@ class _Pictures:
                 except ImageError as error:
                     self._monitor.skip(f"{self._folder / name}: {error}; left out")
 
-    def samples(self, tables: _Tables, source: ImageSource) -> list[tuple[Image.Image, dict[str, Any]]]:
+    def samples(self, tables: _Tables, source: ImageSource) -> list[tuple[Image.Image, Record]]:
         """The first chips of each kind and scale, from the shards or, where these do not hold them, from the image."""
         chips = concatenate(list(tables.chips.values()))
         groups = [(kind, s) for kind in tables.chips for s in range(len(self._options.scales))]
@@ -173,18 +171,12 @@ class _Pictures:
         out = []
         for k, place in enumerate(pool.rows(chips.chip_id).tolist() if pool is not None else [-1] * len(chips)):
             if pool is not None and place >= 0:
-                jpeg, record = pool.read(place)
-                try:
-                    parse_record(record)
-                    pixels = read_jpeg(jpeg, self._options.chip_size)
-                except SampleError:
-                    raise pool.damaged(place) from None
+                out.append(pool.decoded(place))
             else:
-                record = writer.record(k)
                 content = int(chips.content_width[k]), int(chips.content_height[k])
                 corner = float(chips.scale[k]), int(chips.x[k]), int(chips.y[k])
                 pixels = render_chip(source, *corner, content, self._options.chip_size)
-            out.append((pixels, msgspec.json.decode(record)))
+                out.append((pixels, parse_record(writer.record(k))))
         return out
 
     def _part(self, part: int) -> tuple[Images, Annotations, dict[str, Chips], dict[str, Labels]]:

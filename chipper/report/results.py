@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
 
 from chipper import __version__
 from chipper.pictures.drawing import draw_sample
@@ -114,9 +113,7 @@ def samples(report: Report) -> Markup:
     for kind in ("positive", "negative"):
         for s, name in enumerate(scale_names(report)):
             some = [
-                chip
-                for chip in report.samples
-                if chip.record["chip"]["kind"] == kind and chip.record["chip"]["scale_index"] == s
+                chip for chip in report.samples if (chip.record.chip.kind, chip.record.chip.scale_index) == (kind, s)
             ]
             if some:
                 parts += [
@@ -127,15 +124,13 @@ def samples(report: Report) -> Markup:
 
 
 def _sample(chip: SampleChip) -> Markup:
-    with Image.open(io.BytesIO(chip.jpeg)) as image:
-        drawn = draw_sample(image.convert("RGB"), chip.record, SHOWN)
+    drawn = draw_sample(chip.picture, chip.record, SHOWN)
     buffer = io.BytesIO()
     drawn.save(buffer, "JPEG", quality=85)
-    place, found = chip.record["chip"], chip.record["annotations"]
-    valid = sum(bool(label["valid"]) for label in found)
-    file = str(chip.record["file_name"])
+    place, found, file = chip.record.chip, chip.record.annotations, chip.record.file_name
+    valid = sum(label.valid for label in found)
     words = f"{many(len(found), 'label')}, {valid:,} valid" if found else "no labels"
-    alt = f"Chip of {file} at x {place['x']}, y {place['y']} of scale {place['scale']:.4g}: {words}"
+    alt = f"Chip of {file} at x {place.x}, y {place.y} of scale {place.scale:.4g}: {words}"
     return tag(
         "figure", jpeg(buffer.getvalue(), alt, drawn.size), tag("figcaption", tag("span", file, class_="name"), words)
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
+from PIL import Image
 
 from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE, NEGATIVE, POSITIVE, Ints
 from chipper.errors import ShardError, WorkdirError
@@ -17,6 +16,7 @@ from chipper.manifest.workdir import Workdir
 from chipper.schemas import IMAGE_ERRORS
 from chipper.seeds import hashed
 from chipper.shards.pool import Pool
+from chipper.shards.samples import Record
 from chipper.shards.shard_set import read_shard_set
 from chipper.shards.writing import read_receipt
 from chipper.storage.files import read_table
@@ -45,10 +45,10 @@ class Shards:
 
 @dataclass(frozen=True)
 class SampleChip:
-    """A chip out of the shards: its JPEG and its JSON record, decoded."""
+    """A chip out of the shards."""
 
-    jpeg: bytes
-    record: dict[str, Any]
+    picture: Image.Image
+    record: Record
 
 
 def read_shards(workdir: Workdir, dataset: Dataset) -> Shards | None:
@@ -121,9 +121,7 @@ def sample_chips(workdir: Workdir, dataset: Dataset, positives: int, negatives: 
         rows = _of_kind(pool, kind)
         scale = np.array([int(pool.key(int(row)).split("_")[1]) for row in rows], dtype=np.int64)
         order = np.argsort(hashed(dataset.positive_options.seed, _PICK, pool.chip_id[rows]), kind="stable")
-        for row in rows[_evenly(scale, order, number)]:
-            jpeg, record = pool.read(int(row))
-            out.append(SampleChip(jpeg, msgspec.json.decode(record)))
+        out += [SampleChip(*pool.decoded(int(row))) for row in rows[_evenly(scale, order, number)]]
     return out
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from PIL import Image
 
 from chipper.errors import ShardError, WorkdirError
 from chipper.schemas import SHARD_INDEX
+from chipper.shards.samples import Record, SampleError, parse_record, read_jpeg
 from chipper.shards.shard_set import RERUN, read_shard_set
 from chipper.shards.writing import index_path, read_receipt, tar_path
 from chipper.storage.files import read_table
@@ -102,6 +104,14 @@ class Pool:
         if len(data) != end - start or zlib.crc32(record, zlib.crc32(jpeg)) != self._crc[row]:
             raise self.damaged(row)
         return jpeg, record
+
+    def decoded(self, row: int) -> tuple[Image.Image, Record]:
+        """The picture (RGB) and the record of one sample. Raises ShardError where it is damaged."""
+        jpeg, record = self.read(row)
+        try:
+            return read_jpeg(jpeg, self.set.chip_size), parse_record(record)
+        except SampleError:
+            raise self.damaged(row) from None
 
     def damaged(self, row: int) -> ShardError:
         """What to say of a sample that is not as it was written."""

@@ -45,6 +45,11 @@ class RecordedChip(msgspec.Struct):
     """What must stand in a record of its chip."""
 
     chip_id: _Int64
+    kind: str
+    scale_index: _Int64
+    scale: float
+    x: _Int64  # canvas px
+    y: _Int64
     content: tuple[float, float]  # width and height in chip px; the rest is padding
     valid_range: tuple[float, float | None]  # chip px
 

@@ -31,7 +31,8 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="chipper-fuzz-")
 NAME, SIZE = "positives-00000-of-00001", 16
 RECORD = (
     b'{"image_id":1,"file_name":"a.jpg","width":16,"height":16,"annotations":[{"id":1,"image_id":1,"category_id":3,'
-    b'"bbox":[1,2,3,4],"area":12,"iscrowd":0,"valid":true,"ignore":false}],"chip":{"chip_id":0,"content":[16,12],"valid_range":[0,null]}}'
+    b'"bbox":[1,2,3,4],"area":12,"iscrowd":0,"valid":true,"ignore":false}],"chip":{"chip_id":0,"kind":"positive",'
+    b'"scale_index":0,"scale":1,"x":0,"y":0,"content":[16,12],"valid_range":[0,null]}}'
 )
 
 

@@ -27,6 +27,7 @@ from chipper.pictures.drawing import (
     write,
 )
 from chipper.pictures.palette import IGNORED, INVALID, NEGATIVE, SCALE_COLOURS, VALID, scale_colour
+from chipper.shards.samples import Label, Record, RecordedChip
 
 
 @pytest.fixture(params=["freetype", "bitmap"])
@@ -160,17 +161,23 @@ def test_a_caption_stays_in_the_picture(either_font: str) -> None:
 
 
 def test_a_sample_shows_its_labels() -> None:
-    boxes = [{"bbox": [50, 50, 100, 100], "valid": True, "ignore": False}]
-    boxes += [{"bbox": [200, 50, 100, 100], "valid": False, "ignore": True}]
-    boxes += [{"bbox": [50, 300, 100, 100], "valid": False, "ignore": False}]
-    record = {"annotations": boxes, "chip": {"kind": "positive", "scale_index": 7}}
-    chip = draw_sample(canvas((512, 512)), record, 256)
+    labels = [
+        Label(1, 3, (50, 50, 100, 100), valid=True, ignore=False),
+        Label(2, 3, (200, 50, 100, 100), valid=False, ignore=True),
+        Label(3, 3, (50, 300, 100, 100), valid=False, ignore=False),
+    ]
+
+    def record(kind: str, scale_index: int) -> Record:
+        chip = RecordedChip(0, kind, scale_index, 1.0, 0, 0, (512, 512), (0, None))
+        return Record(7, "a.jpg", 512, 512, labels, chip)
+
+    chip = draw_sample(canvas((512, 512)), record("positive", 7), 256)
     assert chip.size == (256, 256)
     assert chip.getpixel((25, 50)) == VALID
     assert {(100, 25)} <= places(chip, IGNORED)
     assert {(25, 150)} <= places(chip, INVALID)
     assert chip.getpixel((0, 128)) == scale_colour(7)
-    negative = draw_sample(canvas((512, 512)), {**record, "chip": {"kind": "negative", "scale_index": 0}}, 128)
+    negative = draw_sample(canvas((512, 512)), record("negative", 0), 128)
     assert negative.getpixel((0, 64)) == NEGATIVE
 
 

@@ -15,6 +15,7 @@ from chipper.mining.scales import parse_scales, parse_valid_ranges
 from chipper.pictures import figure as module
 from chipper.pictures.figure import PANEL, THUMBNAIL, PreviewImage, draw_negatives, draw_positives, figure, sheet
 from chipper.pictures.palette import IGNORED, INVALID, NEGATIVE, SCALE_COLOURS, VALID
+from chipper.shards.samples import Record, RecordedChip
 
 SCALES = parse_scales("512,1.667,3")
 RANGES = parse_valid_ranges(None, SCALES)
@@ -108,8 +109,8 @@ def test_small_images_are_enlarged() -> None:
     )
 
 
-def sample(kind: str, scale: int) -> tuple[Image.Image, dict[str, Any]]:
-    record = {"annotations": [], "chip": {"kind": kind, "scale_index": scale}}
+def sample(kind: str, scale: int) -> tuple[Image.Image, Record]:
+    record = Record(7, "a.jpg", 512, 512, [], RecordedChip(0, kind, scale, 1.0, 0, 0, (512, 512), (0, None)))
     return Image.new("RGB", (512, 512), (10 * scale, 200, 77)), record
 
 
