@@ -31,11 +31,12 @@ from chipper.detection.checkpoint import load_checkpoint
 from chipper.detection.engine import train
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import Detector, build_model
-from chipper.detection.predict import InferenceScales, predict, propose
+from chipper.detection.predict import predict, propose
 from chipper.detection.specs import MODELS
 from chipper.detection.train_options import TrainOptions
 from chipper.evaluation.scores import evaluate
 from chipper.images.options import PixelOptions
+from chipper.inference.scales import InferenceScales
 from chipper.manifest.build_positives import build_positives
 from chipper.manifest.mine_negatives import mine_negatives
 from chipper.manifest.workdir import Workdir
@@ -141,9 +142,8 @@ class Study:
             images, method = read_images(self.train_json), METHODS[0]
             scales = parse_scales(self.scales(method))
             pyramid = InferenceScales(scales, parse_valid_ranges(method.ranges, scales))
-            found = propose(
-                self.rpn(seed), images, self.train_json.parent / "images", pyramid, self.device, 300, self.monitor
-            )
+            folder = self.train_json.parent / "images"
+            found = propose(self.rpn(seed), images, folder, pyramid, device=self.device, monitor=self.monitor)
             write_pickle(path, found, images.image_id, images.position, len(images))
         return path
 
@@ -208,7 +208,8 @@ class Study:
             InferenceScales(scales, ranges) if method.ranges is None else InferenceScales.trained_on(scales, ranges)
         )
         images = read_images(self.val_json)
-        results = predict(run, images, self.val_json.parent / "images", pyramid, self.device, 0.01, self.monitor)
+        folder = self.val_json.parent / "images"
+        results = predict(run, images, folder, pyramid, device=self.device, score_floor=0.01, monitor=self.monitor)
         write_json(run / "detections.json", results)
         found = evaluate(self.val_json, run / "detections.json").numbers
         return {name: 100 * found[name] for name in NUMBERS} | {

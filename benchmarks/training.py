@@ -21,10 +21,11 @@ from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128
 from chipper.coco.reading import read_coco
 from chipper.detection.engine import train
-from chipper.detection.inference import detect_image, merge_detections
+from chipper.detection.inference import detect_image
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import build_model
 from chipper.detection.train_options import TrainOptions
+from chipper.inference.merging import merge_detections
 from chipper.manifest.workdir import Workdir
 from chipper.mining.scales import parse_scales, parse_valid_ranges
 from chipper.runs import StepReport
@@ -109,7 +110,7 @@ def synchronised(device: str) -> None:
 def inference_images_a_second(name: str, given: argparse.Namespace) -> float:
     """Images a second of the published pyramid, merged."""
     scales = parse_scales(PYRAMID)
-    ranges = [(r.low, r.high) for r in parse_valid_ranges("75:,32:180,:90", scales)]
+    ranges = parse_valid_ranges("75:,32:180,:90", scales)
     model = build_model(name, 80, 512, "none").to(given.device)
     paths = sorted((COCO128 / "images").iterdir())[: given.images + 1]
     started = 0.0
@@ -119,7 +120,7 @@ def inference_images_a_second(name: str, given: argparse.Namespace) -> float:
         with Image.open(path) as image:
             pixels = np.array(image.convert("RGB"))
         factors = [float(scale.factors(pixels.shape[1], pixels.shape[0])) for scale in scales]
-        merge_detections(detect_image(model, pixels, factors, ranges, given.device))
+        merge_detections(detect_image(model, pixels, factors, ranges, device=given.device))
     return given.images / (time.perf_counter() - started)
 
 

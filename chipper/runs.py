@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from chipper.errors import CheckpointError, option
+from chipper.images.options import PixelOptions
 from chipper.mining.options import PositiveOptions
 from chipper.storage.files import read_struct
 
@@ -59,6 +60,11 @@ class RunConfig(msgspec.Struct):
     def pyramid(self) -> PositiveOptions:
         """Scales and valid ranges of the chips it was trained on."""
         return PositiveOptions.from_text(self.positive_options)
+
+    @property
+    def pixel_options(self) -> PixelOptions:
+        """Bands and stretch of the chips it was trained on."""
+        return PixelOptions.from_text(self.pixels)
 
 
 def read_config(run_dir: Path) -> RunConfig:

@@ -23,6 +23,7 @@ from chipper.cli.options import (
 )
 from chipper.errors import CheckpointError
 from chipper.images.options import PixelOptions
+from chipper.inference.scales import InferenceScales
 from chipper.manifest.workdir import Workdir
 from chipper.mining.scales import parse_scales
 from chipper.parallel.workers import Workers
@@ -76,7 +77,6 @@ def propose(
     from chipper.proposals.files import write_pickle, write_proposals
 
     if method == "rpn":
-        from chipper.detection.predict import InferenceScales
         from chipper.detection.predict import propose as propose_all
 
         run_dir = _run_dir(workdir, run_name)
@@ -89,7 +89,16 @@ def propose(
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
     if method == "rpn":
-        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor(), pixels)
+        found = propose_all(
+            run_dir,
+            images,
+            folder,
+            pyramid,
+            device=device,
+            per_scale=per_scale,
+            pixels=pixels,
+            monitor=ConsoleMonitor(),
+        )
     else:
         from chipper.proposals.selective_search import selective_search
         from chipper.shards.shard_set import exported_pixels
@@ -158,7 +167,6 @@ def predict(
     Example: chipper predict val.json --out detections.json
     """
     from chipper.coco.reading import read_images
-    from chipper.detection.predict import InferenceScales
     from chipper.detection.predict import predict as predict_all
     from chipper.images.finding import find_image_dir
     from chipper.storage.files import write_json
@@ -176,7 +184,18 @@ def predict(
         ]
         print_summary(f"Detections in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
-    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus, pixels)
+    results = predict_all(
+        run_dir,
+        images,
+        folder,
+        pyramid,
+        device=device,
+        score_floor=score_floor,
+        flip=flip,
+        focus=focus,
+        pixels=pixels,
+        monitor=ConsoleMonitor(),
+    )
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),

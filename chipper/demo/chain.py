@@ -13,7 +13,7 @@ from typing import Any
 
 from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
-from chipper.detection.predict import InferenceScales, predict, propose
+from chipper.detection.predict import predict, propose
 from chipper.detection.training import TrainRequest, train_workdir
 from chipper.errors import OptionError, option
 from chipper.evaluation.saved import save_evaluation
@@ -85,9 +85,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         train_workdir(workdir, _request(rpn, workdir, settings, rpn_only=True), _reporter(monitor))
     with clock.stage("propose"):
         images = read_images(train_json)
-        found = propose(
-            rpn, images, train_json.parent / "images", InferenceScales.of(rpn, None, None), "cpu", 300, monitor
-        )
+        found = propose(rpn, images, train_json.parent / "images", device="cpu", monitor=monitor)
         write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
     with clock.stage("mine-negatives"):
         dataset = mine_negatives(workdir, folder / "rpn.pkl", NegativeOptions(), workers=workers, monitor=monitor)
@@ -98,9 +96,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         train_workdir(workdir, _request(run, workdir, settings, rpn_only=False), _reporter(monitor))
     with clock.stage("predict"):
         images = read_images(val_json)
-        results = predict(
-            run, images, val_json.parent / "images", InferenceScales.of(run, None, None), "cpu", 0.01, monitor
-        )
+        results = predict(run, images, val_json.parent / "images", device="cpu", score_floor=0.01, monitor=monitor)
         write_json(folder / "detections.json", results)
     with clock.stage("evaluate"):
         evaluation = evaluate(val_json, folder / "detections.json")

@@ -16,9 +16,8 @@ import torch
 from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.model import Detector
-from chipper.detection.predict import InferenceScales, predict
+from chipper.detection.predict import predict
 from chipper.errors import DeviceError
-from chipper.parallel.progress import Monitor
 
 CHIPPER = Path(sys.executable).with_name("chipper")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CHIPPER")}
@@ -126,9 +125,8 @@ def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Detector, "detect", too_large)
     run, images = folder / "chips" / "runs" / "detector", read_images(folder / "val" / "coco.json")
-    pyramid = InferenceScales.of(run, None, None)
     with pytest.raises(DeviceError, match="too little memory for it; give coarser --scales"):
-        predict(run, images, folder / "val" / "images", pyramid, "cpu", 0.01, Monitor())
+        predict(run, images, folder / "val" / "images", device="cpu")
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""chipper.detection.picture: what is looked at is the same whether it lies in memory or is read from a file meanwhile."""
+"""chipper.inference.picture: what is looked at is the same whether it lies in memory or is read from a file meanwhile."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 import chipper.images.windowed
 from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
 from chipper.detection.model import build_model
-from chipper.detection.picture import InMemory, mirrored, opened
 from chipper.images.options import PixelOptions
 from chipper.images.windowed import WindowedImage
+from chipper.inference.picture import InMemory, mirrored, opened
+from chipper.mining.scales import ValidRange
 
-EVERYTHING = (0.0, float("inf"))
+EVERYTHING = ValidRange()
 
 
 @pytest.fixture
