@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chipper.errors import OptionError
 from chipper.inference.picture import Picture, opened
+from chipper.mining.pyramid import canvas_size
 from chipper.mining.scales import ValidRange
 
 Window = tuple[int, int, int, int]  # left, top, right, bottom in canvas px
@@ -63,9 +64,9 @@ class Views:
         self._scales, self._ranges, self._tile = scales, valid_ranges, tile
 
     def size(self, index: int) -> tuple[int, int]:
-        """Width and height of a scale's canvas."""
-        width, height = self._picture.width, self._picture.height
-        return max(1, round(width * self._scales[index])), max(1, round(height * self._scales[index]))
+        """Width and height of a scale's canvas, as mining has it."""
+        width, height = canvas_size([self._picture.width, self._picture.height], self._scales[index])
+        return int(width), int(height)
 
     def whole(self, index: int) -> Window:
         """A window that is all of a scale's canvas."""
