@@ -8,7 +8,6 @@ any moment leaves a whole checkpoint. Files hold tensors and plain containers al
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from chipper.detection.model import Detector, build_model
 from chipper.detection.specs import MODELS
 from chipper.errors import CheckpointError, StorageError, TrainingError
 from chipper.mining.options import LARGEST_CHIP
+from chipper.runs import checkpoints
 from chipper.storage.files import atomic, remove
 from chipper.storage.locations import regular_file
 
 FORMAT = 1
 KEEP = 2
-NAME = re.compile(r"checkpoint-(\d{8})\.pt")
 
 
 @dataclass(frozen=True)
@@ -128,11 +127,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     for old in checkpoints(folder)[:-KEEP]:
         remove(old)
     return path
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, oldest first."""
-    return sorted(path for path in folder.glob("checkpoint-*.pt") if NAME.fullmatch(path.name))
 
 
 def find_checkpoint(path: Path) -> Path:

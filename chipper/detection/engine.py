@@ -22,7 +22,6 @@ from chipper.detection.checkpoint import (
     Checkpoint,
     Identity,
     Progress,
-    checkpoints,
     load_checkpoint,
     load_weights,
     require_fresh,
@@ -38,7 +37,7 @@ from chipper.detection.model import Detector
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError, OptionError, TrainingError
-from chipper.runs import StepReport
+from chipper.runs import StepReport, checkpoints
 from chipper.seeds import hashed
 from chipper.storage.files import sweep
 

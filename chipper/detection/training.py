@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chipper import __version__
-from chipper.detection.checkpoint import checkpoints, require_fresh
+from chipper.detection.checkpoint import require_fresh
 from chipper.detection.devices import pick_device, process_group
 from chipper.detection.engine import OnStep, TrainResult, steps_of, train
 from chipper.detection.loader import ChipLoader, LoaderOptions, lost_processes_named
@@ -16,7 +16,7 @@ from chipper.detection.model import Detector, build_model
 from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError
 from chipper.manifest.workdir import Workdir
-from chipper.runs import CONFIG, RunConfig, read_config
+from chipper.runs import CONFIG, RunConfig, checkpoints, read_config
 from chipper.shards.shard_set import exported_pixels
 from chipper.storage.files import write_json
 

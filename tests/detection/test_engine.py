@@ -8,13 +8,13 @@ import pytest
 import torch
 from torchvision.ops import batched_nms, box_iou
 
-from chipper.detection.checkpoint import checkpoints, load_checkpoint, load_detector
+from chipper.detection.checkpoint import load_checkpoint, load_detector
 from chipper.detection.engine import TrainOptions, train
 from chipper.detection.flips import flip, flips_of
 from chipper.detection.model import build_model
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr
 from chipper.errors import CheckpointError, OptionError, TrainingError
-from chipper.runs import read_metrics
+from chipper.runs import checkpoints, read_metrics
 
 OPTIONS = TrainOptions(
     class_ids=(3, 7), class_names=("square", "disc"), epochs=2, batch_size=2, device="cpu", tensorboard=False
@@ -47,7 +47,7 @@ def tiny(seed=0, size=64):
 
 
 def rows_of(folder):
-    return read_metrics(folder / "metrics.jsonl")
+    return list(read_metrics(folder))
 
 
 def test_a_run_leaves_metrics_of_every_step_and_checkpoints(factory, tmp_path):
