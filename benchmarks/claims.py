@@ -154,12 +154,9 @@ class Study:
             self.size.model, classes, self.size.chip, "none" if self.size.model == "tiny" else "auto", seed
         )
 
-    def options(self, workdir: Workdir, seed: int, steps: int, **more: Any) -> TrainOptions:
+    def options(self, seed: int, steps: int, **more: Any) -> TrainOptions:
         """Options of a run; one learning rate for all methods."""
-        categories = workdir.dataset().categories
         return TrainOptions(
-            tuple(category.id for category in categories),
-            tuple(category.name for category in categories),
             epochs=MOST_EPOCHS,  # the steps end it
             batch_size=self.size.batch,
             max_steps=steps,
@@ -174,8 +171,8 @@ class Study:
     def train_on_chips(self, run: Path, workdir: Workdir, model: Detector, seed: int, steps: int, **more: Any) -> None:
         """Train on the shards of a workdir."""
         workers = 0 if self.device == "cpu" else 8
-        loader = ChipLoader(workdir, workdir.shards, LoaderOptions(self.size.batch, workers))
-        train(self.options(workdir, seed, steps, **more), model, loader, run)
+        loader = ChipLoader(workdir, LoaderOptions(self.size.batch, workers))
+        train(self.options(seed, steps, **more), model, workdir.dataset().categories, loader, run)
         self.keep_config(run, workdir)
 
     @staticmethod
@@ -194,7 +191,7 @@ class Study:
             model.load_state_dict(load_checkpoint(self.rpn(seed)).model)
         if method.whole:
             loader = WholeImages(self, method, seed, [category.id for category in workdir.dataset().categories])
-            train(self.options(workdir, seed, len(loader.batches)), model, loader, run)
+            train(self.options(seed, len(loader.batches)), model, workdir.dataset().categories, loader, run)
             self.keep_config(run, workdir)
             pixels = loader.pixels
         else:

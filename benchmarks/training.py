@@ -38,19 +38,20 @@ PYRAMID = "480:512,800:1280,1400:2000"
 def chips_a_second(workdir: Workdir, name: str, given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
     """Chips a second, share of the time waiting for data, and GB of GPU memory at most, after a third of the steps."""
     dataset = workdir.dataset()
-    classes = [(category.id, category.name) for category in dataset.categories]
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(given.batch, given.workers, pin=given.device != "cpu"))
+    classes = dataset.categories
+    loader = ChipLoader(workdir, LoaderOptions(given.batch, given.workers, pin=given.device != "cpu"))
     options = TrainOptions(
-        *zip(*classes, strict=True), batch_size=given.batch, max_steps=given.steps, device=given.device,
+        batch_size=given.batch, max_steps=given.steps, device=given.device,
         tensorboard=False, compiled=given.compile, checkpoint_every=10**9, epochs=1000, lr=1e-4,
     )  # fmt: skip
     seen: list[StepReport] = []
     train(
         options,
         build_model(name, len(classes), 512, "none"),
+        classes,
         loader,
         folder / name,
-        lambda step: bool(seen.append(step)),
+        on_step=lambda step: bool(seen.append(step)),
     )
     late = seen[len(seen) // 3 :]
     seconds = sum(given.batch / step.chips_per_s for step in late)

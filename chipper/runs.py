@@ -132,9 +132,9 @@ def find_run(workdir: Workdir, name: str | None = None, *, detects: bool = False
 
 def row_of(report: StepReport) -> Row:
     """A step as a line of the metrics holds it."""
-    row = asdict(report)
+    row: dict[str, Any] = asdict(report)
     losses, counts = row.pop("losses"), row.pop("counts")
-    return row | losses | counts
+    return {**row, **losses, **counts}
 
 
 def loss_names(names: Iterable[str]) -> list[str]:

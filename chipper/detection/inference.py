@@ -10,7 +10,7 @@ import torch
 
 from chipper.detection.model import Detector
 from chipper.detection.specs import PROPOSALS
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 from chipper.inference.focus import focus_regions, focus_windows
 from chipper.inference.merging import ImageDetections, ImageProposals, best_proposals, join_detections
 from chipper.inference.picture import Picture, mirrored, opened
@@ -46,7 +46,9 @@ def detect_image(
         OptionError: ``focus`` without the branch, or scales, ranges or image of the wrong kind.
     """
     if focus is not None and model.focus_head is None:
-        raise OptionError("the model has no focus branch; train with --focus, or leave out --focus here")
+        raise OptionError(
+            f"the model has no focus branch; train with {option('focus')}, or leave out {option('focus')} here"
+        )
     views = Views(image, scales, valid_ranges, tile)
     model.eval()
     parts: list[ImageDetections] = []

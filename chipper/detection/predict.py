@@ -17,14 +17,14 @@ from chipper.detection.checkpoint import load_detector
 from chipper.detection.devices import pick_device
 from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
 from chipper.detection.specs import PROPOSALS
-from chipper.errors import CheckpointError, DeviceError, ImageError
+from chipper.errors import CheckpointError, DeviceError, ImageError, option
 from chipper.images.decoded import DecodedImage, open_source
 from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
 from chipper.inference.merging import ImageDetections, merge_detections
 from chipper.inference.picture import Picture
 from chipper.inference.scales import SCORE_FLOOR, InferenceScales
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.runs import read_config
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def predict(
     flip: bool = False,
     focus: float | None = None,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
-    monitor: Monitor | None = None,
+    monitor: Monitor = SILENT,
 ) -> list[dict[str, Any]]:
     """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales.
 
@@ -65,15 +65,16 @@ def predict(
         ImageError: no image can be decoded.
         DeviceError: the device is not there, or has too little memory.
     """
-    between("--score-floor", score_floor, 0, 1)
+    between("score_floor", score_floor, 0, 1)
     if focus is not None:
-        between("--focus", focus, 0, 1)
-    monitor = monitor or Monitor()
+        between("focus", focus, 0, 1)
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, checkpoint = load_detector(run_dir, where)
     if checkpoint.rpn_only:
-        raise CheckpointError(f"{run_dir} trained the RPN alone; train the whole detector, or give another --run")
+        raise CheckpointError(
+            f"{run_dir} trained the RPN alone; train the whole detector, or give another {option('run')}"
+        )
     category_ids = checkpoint.identity.class_ids
     pyramid = pyramid or InferenceScales.of(run_dir)
     pixels = pixels.over(read_config(run_dir).pixel_options)
@@ -108,14 +109,13 @@ def propose(
     device: str = "auto",
     per_scale: int = PROPOSALS,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
-    monitor: Monitor | None = None,
+    monitor: Monitor = SILENT,
 ) -> Proposals:
     """The RPN's best ``per_scale`` proposals of every image at every scale (SNIPER, section 3.2), in source px.
 
     The other arguments and the errors are those of `predict`; a run of a proposal network alone will do.
     """
-    at_least("--per-scale", per_scale, 1)
-    monitor = monitor or Monitor()
+    at_least("per_scale", per_scale, 1)
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, _ = load_detector(run_dir, where)
@@ -173,7 +173,7 @@ def _looked_at(
             bad += 1
             monitor.skip(f"{image_dir / name}: {error}; left out")
             if bad == len(images):
-                raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
+                raise ImageError(f"none of the {bad} images can be decoded; check {option('image_dir')}") from None
             continue
         yield int(images.image_id[k]), size, factors, found
 
@@ -184,5 +184,6 @@ def _in_memory(look: Callable[[Picture, list[float]], T], picture: Picture, fact
         return look(picture, factors)
     except torch.OutOfMemoryError:
         raise DeviceError(
-            f"{name}: the device has too little memory for it; give coarser --scales, --single-scale, or --device cpu"
+            f"{name}: the device has too little memory for it; give coarser {option('scales')}, "
+            f"{option('single_scale')}, or {option('device')} cpu"
         ) from None

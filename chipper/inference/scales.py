@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 from chipper.mining.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
 from chipper.runs import read_config
 
@@ -42,7 +42,8 @@ class InferenceScales:
             return cls(chosen, parse_valid_ranges(valid_ranges, chosen))
         if len(chosen) != len(trained.scales):
             raise OptionError(
-                f"--scales names {len(chosen)} scales, the run has {len(trained.scales)}; give --valid-ranges too"
+                f"{option('scales')} names {len(chosen)} scales, the run has {len(trained.scales)}; "
+                f"give {option('valid_ranges')} too"
             )
         return cls.trained_on(chosen, trained.valid_ranges)
 

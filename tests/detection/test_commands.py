@@ -100,7 +100,7 @@ def test_a_run_goes_on_as_it_was_begun_or_says_so(folder: Path) -> None:
     assert "was begun at the learning rate 1e-05 and goes on at 2e-05" in warning
     result = chipper(folder, f"{again} --ema 0.9 --freeze-norms --lr 2e-5 --seed 7 --max-steps 3 --json {TINY}")
     (warning,) = json.loads(result.stdout)["warnings"]
-    assert warning.endswith("was begun with --seed 0, and this is --seed 7: it goes on with the latter")
+    assert warning.endswith("was begun with seed 0, and this is seed 7: it goes on with the latter")
 
 
 def test_a_run_does_not_go_on_with_other_chips(folder: Path, tmp_path: Path) -> None:
@@ -213,12 +213,11 @@ workdir = Workdir(Path("chips"))
 categories = workdir.dataset().categories
 with process_group("cpu") as (rank, world):
     options = TrainOptions(
-        tuple(c.id for c in categories), tuple(c.name for c in categories), batch_size=batch, max_steps=6, device="cpu",
-        freeze_norms=True, resume=resume, tensorboard=False,
+        batch_size=batch, max_steps=6, device="cpu", freeze_norms=True, resume=resume, tensorboard=False,
     )
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch, rank=rank, world=world))
+    loader = ChipLoader(workdir, LoaderOptions(batch, rank=rank, world=world))
     model = build_model("tiny", len(categories), workdir.dataset().positive_options.chip_size, None, seed=rank)
-    train(options, model, loader, workdir.runs / name, lambda report: report.step == stop)
+    train(options, model, categories, loader, workdir.runs / name, on_step=lambda report: report.step == stop)
 """
 
 

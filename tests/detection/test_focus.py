@@ -122,5 +122,5 @@ def test_a_model_with_focus_trains_and_detects(name, draw_batch):
 def test_a_model_without_focus_is_refused():
     model = build_model("tiny", 2, 64, weights=None)
     image = np.zeros((90, 130, 3), np.uint8)
-    with pytest.raises(OptionError, match="train with --focus"):
+    with pytest.raises(OptionError, match="train with focus"):
         detect_image(model, image, [1.0], [EVERYTHING], focus=0.5)
