@@ -9,8 +9,9 @@ from benchmarks.claims import METHODS, NUMBERS, SIZES, Study
 from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.model import build_model
-from chipper.detection.predict import InferenceScales, predict
+from chipper.detection.predict import predict
 from chipper.evaluation.scores import evaluate
+from chipper.inference.scales import InferenceScales
 from chipper.mining.scales import parse_scales, parse_valid_ranges
 from chipper.parallel.progress import Monitor
 from chipper.storage.files import write_json
@@ -51,7 +52,16 @@ def main() -> None:
     )
     for focus in (None, 0.05, 0.1, 0.2, 0.4):
         heard = Listening()
-        found = predict(run, images, val_json.parent / "images", pyramid, given.device, 0.01, heard, focus=focus)
+        found = predict(
+            run,
+            images,
+            val_json.parent / "images",
+            pyramid,
+            device=given.device,
+            score_floor=0.01,
+            focus=focus,
+            monitor=heard,
+        )
         write_json(run / "detections.json", found)
         numbers = evaluate(val_json, run / "detections.json").numbers
         cells = " | ".join(f"{100 * numbers[name]:.1f}" for name in NUMBERS)

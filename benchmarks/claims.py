@@ -31,11 +31,12 @@ from chipper.detection.checkpoint import load_checkpoint
 from chipper.detection.engine import train
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import Detector, build_model
-from chipper.detection.predict import InferenceScales, predict, propose
+from chipper.detection.predict import predict, propose
 from chipper.detection.specs import MODELS
 from chipper.detection.train_options import TrainOptions
 from chipper.evaluation.scores import evaluate
 from chipper.images.options import PixelOptions
+from chipper.inference.scales import InferenceScales
 from chipper.manifest.build_positives import build_positives
 from chipper.manifest.mine_negatives import mine_negatives
 from chipper.manifest.workdir import Workdir
@@ -141,9 +142,8 @@ class Study:
             images, method = read_images(self.train_json), METHODS[0]
             scales = parse_scales(self.scales(method))
             pyramid = InferenceScales(scales, parse_valid_ranges(method.ranges, scales))
-            found = propose(
-                self.rpn(seed), images, self.train_json.parent / "images", pyramid, self.device, 300, self.monitor
-            )
+            folder = self.train_json.parent / "images"
+            found = propose(self.rpn(seed), images, folder, pyramid, device=self.device, monitor=self.monitor)
             write_pickle(path, found, images.image_id, images.position, len(images))
         return path
 
@@ -154,12 +154,9 @@ class Study:
             self.size.model, classes, self.size.chip, "none" if self.size.model == "tiny" else "auto", seed
         )
 
-    def options(self, workdir: Workdir, seed: int, steps: int, **more: Any) -> TrainOptions:
+    def options(self, seed: int, steps: int, **more: Any) -> TrainOptions:
         """Options of a run; one learning rate for all methods."""
-        categories = workdir.dataset().categories
         return TrainOptions(
-            tuple(category.id for category in categories),
-            tuple(category.name for category in categories),
             epochs=MOST_EPOCHS,  # the steps end it
             batch_size=self.size.batch,
             max_steps=steps,
@@ -174,8 +171,8 @@ class Study:
     def train_on_chips(self, run: Path, workdir: Workdir, model: Detector, seed: int, steps: int, **more: Any) -> None:
         """Train on the shards of a workdir."""
         workers = 0 if self.device == "cpu" else 8
-        loader = ChipLoader(workdir, workdir.shards, LoaderOptions(self.size.batch, workers))
-        train(self.options(workdir, seed, steps, **more), model, loader, run)
+        loader = ChipLoader(workdir, LoaderOptions(self.size.batch, workers))
+        train(self.options(seed, steps, **more), model, workdir.dataset().categories, loader, run)
         self.keep_config(run, workdir)
 
     @staticmethod
@@ -194,7 +191,7 @@ class Study:
             model.load_state_dict(load_checkpoint(self.rpn(seed)).model)
         if method.whole:
             loader = WholeImages(self, method, seed, [category.id for category in workdir.dataset().categories])
-            train(self.options(workdir, seed, len(loader.batches)), model, loader, run)
+            train(self.options(seed, len(loader.batches)), model, workdir.dataset().categories, loader, run)
             self.keep_config(run, workdir)
             pixels = loader.pixels
         else:
@@ -208,7 +205,8 @@ class Study:
             InferenceScales(scales, ranges) if method.ranges is None else InferenceScales.trained_on(scales, ranges)
         )
         images = read_images(self.val_json)
-        results = predict(run, images, self.val_json.parent / "images", pyramid, self.device, 0.01, self.monitor)
+        folder = self.val_json.parent / "images"
+        results = predict(run, images, folder, pyramid, device=self.device, score_floor=0.01, monitor=self.monitor)
         write_json(run / "detections.json", results)
         found = evaluate(self.val_json, run / "detections.json").numbers
         return {name: 100 * found[name] for name in NUMBERS} | {

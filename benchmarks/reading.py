@@ -65,7 +65,7 @@ def main() -> None:
 
         def batches(workers: int, stream: bool) -> float:
             """Samples a second of the first epoch's batches, once the workers are under way."""
-            loader = ChipLoader(workdir, workdir.shards, LoaderOptions(16, workers, stream=stream))
+            loader = ChipLoader(workdir, LoaderOptions(16, workers, stream=stream))
             best = 0.0
             for _ in range(3):
                 found = iter(loader(0))

@@ -21,10 +21,11 @@ from benchmarks.sets import coco128_chips
 from benchmarks.timing import COCO128
 from chipper.coco.reading import read_coco
 from chipper.detection.engine import train
-from chipper.detection.inference import detect_image, merge_detections
+from chipper.detection.inference import detect_image
 from chipper.detection.loader import ChipLoader, LoaderOptions
 from chipper.detection.model import build_model
 from chipper.detection.train_options import TrainOptions
+from chipper.inference.merging import merge_detections
 from chipper.manifest.workdir import Workdir
 from chipper.mining.scales import parse_scales, parse_valid_ranges
 from chipper.runs import StepReport
@@ -37,19 +38,20 @@ PYRAMID = "480:512,800:1280,1400:2000"
 def chips_a_second(workdir: Workdir, name: str, given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
     """Chips a second, share of the time waiting for data, and GB of GPU memory at most, after a third of the steps."""
     dataset = workdir.dataset()
-    classes = [(category.id, category.name) for category in dataset.categories]
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(given.batch, given.workers, pin=given.device != "cpu"))
+    classes = dataset.categories
+    loader = ChipLoader(workdir, LoaderOptions(given.batch, given.workers, pin=given.device != "cpu"))
     options = TrainOptions(
-        *zip(*classes, strict=True), batch_size=given.batch, max_steps=given.steps, device=given.device,
+        batch_size=given.batch, max_steps=given.steps, device=given.device,
         tensorboard=False, compiled=given.compile, checkpoint_every=10**9, epochs=1000, lr=1e-4,
     )  # fmt: skip
     seen: list[StepReport] = []
     train(
         options,
         build_model(name, len(classes), 512, "none"),
+        classes,
         loader,
         folder / name,
-        lambda step: bool(seen.append(step)),
+        on_step=lambda step: bool(seen.append(step)),
     )
     late = seen[len(seen) // 3 :]
     seconds = sum(given.batch / step.chips_per_s for step in late)
@@ -109,7 +111,7 @@ def synchronised(device: str) -> None:
 def inference_images_a_second(name: str, given: argparse.Namespace) -> float:
     """Images a second of the published pyramid, merged."""
     scales = parse_scales(PYRAMID)
-    ranges = [(r.low, r.high) for r in parse_valid_ranges("75:,32:180,:90", scales)]
+    ranges = parse_valid_ranges("75:,32:180,:90", scales)
     model = build_model(name, 80, 512, "none").to(given.device)
     paths = sorted((COCO128 / "images").iterdir())[: given.images + 1]
     started = 0.0
@@ -119,7 +121,7 @@ def inference_images_a_second(name: str, given: argparse.Namespace) -> float:
         with Image.open(path) as image:
             pixels = np.array(image.convert("RGB"))
         factors = [float(scale.factors(pixels.shape[1], pixels.shape[0])) for scale in scales]
-        merge_detections(detect_image(model, pixels, factors, ranges, given.device))
+        merge_detections(detect_image(model, pixels, factors, ranges, device=given.device))
     return given.images / (time.perf_counter() - started)
 
 

@@ -21,11 +21,12 @@ from chipper.cli.options import (
     workdir_option,
     workers_options,
 )
-from chipper.errors import CheckpointError
 from chipper.images.options import PixelOptions
+from chipper.inference.scales import InferenceScales
 from chipper.manifest.workdir import Workdir
 from chipper.mining.scales import parse_scales
 from chipper.parallel.workers import Workers
+from chipper.runs import find_run
 
 
 @command()
@@ -76,10 +77,9 @@ def propose(
     from chipper.proposals.files import write_pickle, write_proposals
 
     if method == "rpn":
-        from chipper.detection.predict import InferenceScales
         from chipper.detection.predict import propose as propose_all
 
-        run_dir = _run_dir(workdir, run_name)
+        run_dir = find_run(workdir, run_name)
         pyramid = InferenceScales.of(run_dir, scales, None)
     manifest = workdir.open()
     dataset, images = manifest.dataset, manifest.all_images()
@@ -89,7 +89,16 @@ def propose(
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
     if method == "rpn":
-        found = propose_all(run_dir, images, folder, pyramid, device, per_scale, ConsoleMonitor(), pixels)
+        found = propose_all(
+            run_dir,
+            images,
+            folder,
+            pyramid,
+            device=device,
+            per_scale=per_scale,
+            pixels=pixels,
+            monitor=ConsoleMonitor(),
+        )
     else:
         from chipper.proposals.selective_search import selective_search
         from chipper.shards.shard_set import exported_pixels
@@ -158,12 +167,11 @@ def predict(
     Example: chipper predict val.json --out detections.json
     """
     from chipper.coco.reading import read_images
-    from chipper.detection.predict import InferenceScales
     from chipper.detection.predict import predict as predict_all
     from chipper.images.finding import find_image_dir
     from chipper.storage.files import write_json
 
-    run_dir = _run_dir(workdir, run_name, detects=True)
+    run_dir = find_run(workdir, run_name, detects=True)
     images = read_images(coco)
     folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
     pyramid = InferenceScales.of(run_dir, scales, valid_ranges)
@@ -176,7 +184,18 @@ def predict(
         ]
         print_summary(f"Detections in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
-    results = predict_all(run_dir, images, folder, pyramid, device, score_floor, ConsoleMonitor(), flip, focus, pixels)
+    results = predict_all(
+        run_dir,
+        images,
+        folder,
+        pyramid,
+        device=device,
+        score_floor=score_floor,
+        flip=flip,
+        focus=focus,
+        pixels=pixels,
+        monitor=ConsoleMonitor(),
+    )
     write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),
@@ -231,7 +250,7 @@ def evaluate(
     from chipper.evaluation.scores import evaluate as evaluate_file
     from chipper.evaluation.scores import evaluate_proposals
 
-    run_dir = None if run_name is None else _run_dir(workdir, run_name)
+    run_dir = None if run_name is None else find_run(workdir, run_name)
     if run_dir is not None:
         require_run(run_dir)
     if proposals is not None:
@@ -255,17 +274,3 @@ def evaluate(
         kept = save_evaluation(result, coco, detections, masks, run_dir)
         rows.append(("kept in", str(kept)))
     print_summary(f"Evaluation of {detections}", rows, data)
-
-
-def _run_dir(workdir: Workdir, name: str | None, detects: bool = False) -> Path:
-    """The run of that name, or the newest; of those that trained more than an RPN where it ``detects``."""
-    from chipper.runs import read_config
-
-    if name is not None:
-        return workdir.run_dir(name, "run")
-    found = sorted(workdir.runs.glob("*/checkpoint-*.pt"), key=lambda path: path.stat().st_mtime)
-    for path in reversed(found):
-        if not (detects and read_config(path.parent).training.get("rpn_only")):
-            return path.parent
-    what = "training run of more than an RPN" if found else "training run"
-    raise CheckpointError(f"no {what} in {workdir.runs}; run `chipper train --shards` first, or give another --workdir")

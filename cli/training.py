@@ -14,7 +14,8 @@ import click
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.interrupts import heard_between_steps
-from chipper.cli.options import LOCATION, device_option, dry_run_option, workdir_option
+from chipper.cli.options import LOCATION, device_option, dry_run_option, field_option, workdir_option
+from chipper.detection.train_options import RPN_EPOCHS, TrainOptions
 from chipper.manifest.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -40,94 +41,60 @@ def _elsewhere(context: click.Context, parameter: click.Parameter, value: Any) -
     metavar="[DIR]",
     help="Train on the shards in DIR, a folder or a URL.  [default: WORKDIR/shards]",
 )
-@click.option(
-    "--model",
-    default="resnet50",
-    show_default=True,
-    type=click.Choice(["resnet50", "resnet101", "resnet50_fpn", "resnet101_fpn", "mobilenet_v2", "tiny"]),
-    help="Backbone; tiny is for CPUs.",
-)
-@click.option(
-    "--weights",
-    default="auto",
-    show_default=True,
+@field_option(TrainOptions, "model", help="Backbone; tiny is for CPUs.")
+@field_option(
+    TrainOptions,
+    "weights",
     help='Backbone weights: a torchvision state dict, "none", or "auto" for ImageNet ones where they can be had.',
 )
-@click.option(
-    "--name", default=None, help="Name of the run, under WORKDIR/runs.  [default: detector, or rpn with --rpn-only]"
+@field_option(
+    TrainOptions, "name", help="Name of the run, under WORKDIR/runs.  [default: detector, or rpn with --rpn-only]"
 )
-@click.option(
-    "--rpn-only", is_flag=True, help="Train the proposal network alone: the short schedule before mine-negatives."
+@field_option(
+    TrainOptions, "rpn_only", help="Train the proposal network alone: the short schedule before mine-negatives."
 )
-@click.option(
-    "--epochs", type=int, default=None, help="Epochs.  [default: as many as build-positives wrote, 2 with --rpn-only]"
+@field_option(
+    TrainOptions,
+    "epochs",
+    help=f"Epochs.  [default: as many as build-positives wrote, {RPN_EPOCHS} with --rpn-only]",
 )
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Chips in a step, in each process.")
-@click.option("--max-steps", type=int, default=None, help="End after so many steps; the schedule is fitted to them.")
-@click.option(
-    "--lr", type=float, default=None, help="Learning rate for the global batch.  [default: the model's, scaled]"
-)
-@click.option(
-    "--workers", type=int, default=None, help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]"
-)
-@click.option("--stream", is_flag=True, help="Read the epochs' own shards (--layout epochs) from start to end.")
-@click.option(
-    "--accumulate",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Batches whose gradients make one step of the optimizer.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "bf16", "fp16", "fp32"]),
-    default="auto",
-    show_default=True,
+@field_option(TrainOptions, "batch_size", help="Chips in a step, in each process.")
+@field_option(TrainOptions, "max_steps", help="End after so many steps; the schedule is fitted to them.")
+@field_option(TrainOptions, "lr", help="Learning rate for the global batch.  [default: the model's, scaled]")
+@field_option(TrainOptions, "workers", help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]")
+@field_option(TrainOptions, "stream", help="Read the epochs' own shards (--layout epochs) from start to end.")
+@field_option(TrainOptions, "accumulate", help="Batches whose gradients make one step of the optimizer.")
+@field_option(
+    TrainOptions,
+    "precision",
     help="Of the forward pass; auto is bf16 on a GPU (fp16 on one without), fp32 on a CPU.",
 )
-@click.option("--masks", is_flag=True, help="Train a mask head too, on chips of build-positives --masks.")
-@click.option(
-    "--focus", is_flag=True, help="Train a focus branch too, which tells predict --focus where to look closer."
-)
-@click.option("--freeze-norms", is_flag=True, help="Leave all batch norms as they are; for a few chips in a step.")
-@click.option(
-    "--ema", type=float, default=None, help="Keep a running average of the weights, e.g. 0.999, for inference."
-)
-@click.option("--compile", "compiled", is_flag=True, help="Compile the backbone with torch.compile.")
-@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, flips and samples.")
+@field_option(TrainOptions, "masks", help="Train a mask head too, on chips of build-positives --masks.")
+@field_option(TrainOptions, "focus", help="Train a focus branch too, which tells predict --focus where to look closer.")
+@field_option(TrainOptions, "freeze_norms", help="Leave all batch norms as they are; for a few chips in a step.")
+@field_option(TrainOptions, "ema", help="Keep a running average of the weights, e.g. 0.999, for inference.")
+@field_option(TrainOptions, "compiled", "--compile", help="Compile the backbone with torch.compile.")
+@field_option(TrainOptions, "resume", help="Go on from the run's last checkpoint.")
+@field_option(TrainOptions, "seed", help="Seed of weights, flips and samples.")
 @device_option
 @workdir_option
 @dry_run_option
-def train(
-    workdir: Workdir,
-    shards: Path | None,
-    name: str | None,
-    rpn_only: bool,
-    epochs: int | None,
-    dry_run: bool,
-    **options: Any,
-) -> None:
+def train(workdir: Workdir, shards: Path | None, dry_run: bool, **given: Any) -> None:
     """Train a Faster-RCNN on the shards; under torchrun, on many GPUs.
 
     \b
     Example: chipper train --shards
     """
-    from chipper.detection.training import TrainRequest, plan_training, train_workdir
+    from chipper.detection.training import plan_training, train_workdir
 
-    run_dir = workdir.run_dir(("rpn" if rpn_only else "detector") if name is None else name)
-    request = TrainRequest(
-        run_dir=run_dir,
-        shards=workdir.shards if shards is None else shards,
-        rpn_only=rpn_only,
-        epochs=2 if epochs is None and rpn_only else epochs,
-        **options,
-    )
+    options = TrainOptions(**given)
+    run_dir = workdir.run_dir(options.run_name)
+    workdir = Workdir(workdir.path, shards)
     if dry_run:
-        plan = plan_training(workdir, request)
+        plan = plan_training(workdir, options)
         rows = [
-            ("steps", f"{plan.steps:,} ({plan.batches:,} batches of {request.batch_size} chips an epoch)"),
-            ("model", f"{request.model}, {plan.parameters / 1e6:.1f} million parameters"),
+            ("steps", f"{plan.steps:,} ({plan.batches:,} batches of {options.batch_size} chips an epoch)"),
+            ("model", f"{options.model}, {plan.parameters / 1e6:.1f} million parameters"),
             ("device", plan.device),
         ]
         print_summary(f"Training run {run_dir} (dry run: nothing written)", rows, vars(plan))
@@ -139,7 +106,7 @@ def train(
             reporter(report)
             return interrupted()
 
-        result = train_workdir(workdir, request, on_step)
+        result = train_workdir(workdir, options, on_step=on_step)
     if not result.finished:
         raise KeyboardInterrupt(f"interrupted after step {result.step}, which is saved; go on with --resume")
     rows = [("steps", f"{result.step:,} of {result.total_steps:,}")]

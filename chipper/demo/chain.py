@@ -13,8 +13,9 @@ from typing import Any
 
 from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
-from chipper.detection.predict import InferenceScales, predict, propose
-from chipper.detection.training import TrainRequest, train_workdir
+from chipper.detection.predict import predict, propose
+from chipper.detection.train_options import TrainOptions
+from chipper.detection.training import train_workdir
 from chipper.errors import OptionError, option
 from chipper.evaluation.saved import save_evaluation
 from chipper.evaluation.scores import Evaluation, evaluate
@@ -82,12 +83,10 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         export_shards(workdir, ExportOptions(chips_per_shard=200), workers=workers, monitor=monitor)
     with clock.stage("train --rpn-only"):
         rpn = workdir.runs / "rpn"
-        train_workdir(workdir, _request(rpn, workdir, settings, rpn_only=True), _reporter(monitor))
+        train_workdir(workdir, _options(settings, rpn_only=True), on_step=_reporter(monitor))
     with clock.stage("propose"):
         images = read_images(train_json)
-        found = propose(
-            rpn, images, train_json.parent / "images", InferenceScales.of(rpn, None, None), "cpu", 300, monitor
-        )
+        found = propose(rpn, images, train_json.parent / "images", device="cpu", monitor=monitor)
         write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
     with clock.stage("mine-negatives"):
         dataset = mine_negatives(workdir, folder / "rpn.pkl", NegativeOptions(), workers=workers, monitor=monitor)
@@ -95,12 +94,10 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         exported = export_shards(workdir, ExportOptions(chips_per_shard=200), workers=workers, monitor=monitor)
     with clock.stage("train"):
         run = workdir.runs / "detector"
-        train_workdir(workdir, _request(run, workdir, settings, rpn_only=False), _reporter(monitor))
+        train_workdir(workdir, _options(settings, rpn_only=False), on_step=_reporter(monitor))
     with clock.stage("predict"):
         images = read_images(val_json)
-        results = predict(
-            run, images, val_json.parent / "images", InferenceScales.of(run, None, None), "cpu", 0.01, monitor
-        )
+        results = predict(run, images, val_json.parent / "images", device="cpu", score_floor=0.01, monitor=monitor)
         write_json(folder / "detections.json", results)
     with clock.stage("evaluate"):
         evaluation = evaluate(val_json, folder / "detections.json")
@@ -136,10 +133,8 @@ def _claim(folder: Path) -> None:
     write_json(folder / MARKER, {})
 
 
-def _request(run: Path, workdir: Workdir, settings: DemoSettings, rpn_only: bool) -> TrainRequest:
-    return TrainRequest(
-        run_dir=run,
-        shards=workdir.shards,
+def _options(settings: DemoSettings, rpn_only: bool) -> TrainOptions:
+    return TrainOptions(
         model="tiny",
         weights="none",
         epochs=1000,  # the steps end it

@@ -8,7 +8,6 @@ any moment leaves a whole checkpoint. Files hold tensors and plain containers al
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,14 @@ import torch
 
 from chipper.detection.model import Detector, build_model
 from chipper.detection.specs import MODELS
-from chipper.errors import CheckpointError, StorageError, TrainingError
+from chipper.errors import CheckpointError, StorageError, TrainingError, option
 from chipper.mining.options import LARGEST_CHIP
+from chipper.runs import checkpoints
 from chipper.storage.files import atomic, remove
 from chipper.storage.locations import regular_file
 
 FORMAT = 1
 KEEP = 2
-NAME = re.compile(r"checkpoint-(\d{8})\.pt")
 
 
 @dataclass(frozen=True)
@@ -130,11 +129,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     return path
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, oldest first."""
-    return sorted(path for path in folder.glob("checkpoint-*.pt") if NAME.fullmatch(path.name))
-
-
 def find_checkpoint(path: Path) -> Path:
     """``path`` itself, or the newest checkpoint where it is a run's folder. Raises CheckpointError."""
     if path.is_dir():
@@ -157,7 +151,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is damaged or not a checkpoint ({type(error).__name__}); {_cure(path)}"
         ) from error
     if not isinstance(content, dict) or "identity" not in content:
-        raise CheckpointError(f"{path} is no checkpoint of chipper: a state dict of torchvision goes to --weights")
+        raise CheckpointError(
+            f"{path} is no checkpoint of chipper: a state dict of torchvision goes to {option('weights')}"
+        )
     if content.pop("format", None) != FORMAT:
         raise CheckpointError(
             f"{path} has another format than this version of chipper reads ({FORMAT}); install the version that wrote it"
@@ -187,7 +183,7 @@ def require_fresh(folder: Path) -> None:
     found = checkpoints(folder)
     if found:
         raise TrainingError(
-            f"{folder} already holds a run ({found[-1].name}): go on with --resume, or give another --name"
+            f"{folder} already holds a run ({found[-1].name}): go on with {option('resume')}, or give another {option('name')}"
         )
 
 
@@ -198,12 +194,13 @@ def require_same(found: Identity, wanted: Identity, path: Path) -> None:
         ("the classes of the checkpoint are", _classes(found), _classes(wanted)),
         ("the chip size of the checkpoint is", found.chip_size, wanted.chip_size),
         ("the anchors' stride of the checkpoint is", found.stride, wanted.stride),
-        ("--masks of the checkpoint is", found.masks, wanted.masks),
-        ("--focus of the checkpoint is", found.focus, wanted.focus),
+        (f"{option('masks')} of the checkpoint is", found.masks, wanted.masks),
+        (f"{option('focus')} of the checkpoint is", found.focus, wanted.focus),
     ):
         if have != want:
             raise CheckpointError(
-                f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}; give another --name"
+                f"{path} cannot be used here: {what} {_short(have)}, of this run {_short(want)}; "
+                f"give another {option('name')}"
             )
 
 

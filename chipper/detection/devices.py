@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, option
 
 _OF_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -19,16 +19,16 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError(f"--device is {name}, but torch sees no GPU; use --device cpu")
+        raise OptionError(f"{option('device')} is {name}, but torch sees no GPU; use {option('device')} cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise OptionError(f"--device: {name!r} is no device; give cpu, cuda, cuda:1 or auto")
+        raise OptionError(f"{option('device')}: {name!r} is not a device; give cpu, cuda, cuda:1 or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise OptionError(
-            f"--device is {name}, but torch sees {torch.cuda.device_count()} GPUs, counted from 0; give another"
+            f"{option('device')} is {name}, but torch sees {torch.cuda.device_count()} GPUs, counted from 0; give another"
         )
     return device
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,12 +17,12 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from chipper.coco.records import Category
 from chipper.detection.batch import Batch
 from chipper.detection.checkpoint import (
     Checkpoint,
     Identity,
     Progress,
-    checkpoints,
     load_checkpoint,
     load_weights,
     require_fresh,
@@ -37,8 +37,8 @@ from chipper.detection.metrics import MetricsWriter
 from chipper.detection.model import Detector
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
-from chipper.errors import CheckpointError, OptionError, TrainingError
-from chipper.runs import StepReport
+from chipper.errors import CheckpointError, OptionError, TrainingError, option
+from chipper.runs import StepReport, checkpoints
 from chipper.seeds import hashed
 from chipper.storage.files import sweep
 
@@ -83,11 +83,13 @@ OnStep = Callable[[StepReport], bool | None]
 def train(
     options: TrainOptions,
     model: Detector,
+    classes: Sequence[Category],
     loader_factory: LoaderFactory,
     run_dir: Path,
+    *,
     on_step: OnStep | None = None,
 ) -> TrainResult:
-    """Train ``model`` and leave checkpoints and metrics in ``run_dir``.
+    """Train ``model`` on ``classes``, in the order of its labels, and leave checkpoints and metrics in ``run_dir``.
 
     ``on_step`` sees every step; when it returns True the run is saved and ends there, to be resumed. With
     torch.distributed set up, gradients are averaged over the processes and the first of them writes; ``on_step`` must
@@ -97,11 +99,11 @@ def train(
     total = steps_of(options, loader_factory)
     if total == 0:
         raise TrainingError("there is nothing to train on: the epochs hold no chips, or fewer than one global batch")
-    run = _Run(options, model, Path(run_dir), total)
+    run = _Run(options, model, classes, Path(run_dir), total)
     writer = MetricsWriter(run.folder, run.at.step, options.tensorboard) if run.rank == 0 else None
     stopped = False
     with writer or nullcontext():
-        for epoch in range(run.at.epoch, options.epochs):
+        for epoch in range(run.at.epoch, options.epochs_of()):
             for batches, waited in timed(loader_factory(epoch, run.at.position), options.accumulate):
                 if run.at.step >= total:
                     break
@@ -124,9 +126,9 @@ def train(
 
 
 def steps_of(options: TrainOptions, loader_factory: LoaderFactory) -> int:
-    """Steps of the whole run; epochs past ``max_steps`` are not even opened."""
+    """Steps of the whole run, of SNIPER's 7 epochs where options leave it open; epochs past ``max_steps`` are not even opened."""
     total, limit = 0, options.max_steps or math.inf
-    for epoch in range(options.epochs):
+    for epoch in range(options.epochs_of()):
         total += math.ceil(len(loader_factory(epoch, 0)) / options.accumulate)
         if total >= limit:
             return int(limit)
@@ -139,6 +141,7 @@ class _Run:
 
     options: TrainOptions
     model: Detector
+    classes: Sequence[Category]
     folder: Path
     total: int
     at: Progress = field(default_factory=Progress)
@@ -150,9 +153,10 @@ class _Run:
         if distributed.is_available() and distributed.is_initialized():
             self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
         self.device = pick_device(options.device)
-        self.identity = Identity.of(model, options.class_ids, options.class_names)
-        if len(options.class_ids) != model.num_classes:
-            raise OptionError(f"the model has {model.num_classes} classes, the data {len(options.class_ids)}")
+        if len(self.classes) != model.num_classes:
+            raise OptionError(f"the model has {model.num_classes} classes, the data {len(self.classes)}")
+        names = tuple(category.name for category in self.classes)
+        self.identity = Identity.of(model, tuple(category.id for category in self.classes), names)
         if self.rank == 0:
             sweep(self.folder)
         checkpoint = self._find_checkpoint()
@@ -192,12 +196,12 @@ class _Run:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(
                 f"{self.saved} has been altered: its optimizer or random state cannot be restored ({type(error).__name__}); "
-                "train again under another --name"
+                f"train again under another {option('name')}"
             ) from error
         begun = checkpoint.schedule.get("lr")
         if begun != self.schedule.lr and self.rank == 0:
             log.warning(
-                "%s was begun at the learning rate %s and goes on at %s: --lr or the chips in a step have changed",
+                "%s was begun at the learning rate %s and goes on at %s: lr or the chips in a step have changed",
                 self.folder, begun, self.schedule.lr,
             )  # fmt: skip
         self.at = checkpoint.progress
@@ -216,7 +220,8 @@ class _Run:
         if checkpoint.rpn_only != self.options.rpn_only:
             kinds = {True: "the RPN alone", False: "the whole detector"}
             raise TrainingError(
-                f"{found[-1]} trains {kinds[checkpoint.rpn_only]}, not {kinds[self.options.rpn_only]}; give another --name"
+                f"{found[-1]} trains {kinds[checkpoint.rpn_only]}, not {kinds[self.options.rpn_only]}; "
+                f"give another {option('name')}"
             )
         load_weights(self.model, checkpoint, found[-1])
         self.saved = found[-1]
@@ -286,7 +291,8 @@ class _Run:
         good = f"{self.saved} is the last good checkpoint" if self.saved else "there is no checkpoint yet"
         return (
             f"the loss or its gradient is not finite at step {self.at.step + 1} ({named}); its chips: "
-            f"{', '.join(str(chip) for batch in batches for chip in batch.chip_ids.tolist())}; {good}; a lower --lr may help"
+            f"{', '.join(str(chip) for batch in batches for chip in batch.chip_ids.tolist())}; {good}; "
+            f"a lower {option('lr')} may help"
         )
 
     def out_of_memory(self, batches: list[Batch]) -> str:
@@ -294,8 +300,8 @@ class _Run:
         chips, most = len(batches[0]), max(batch.boxes.shape[1] for batch in batches)
         return (
             f"{self.device} has too little memory for {chips} chips of {batches[0].images.shape[-1]} px with up to {most} boxes; "
-            f"lower --batch-size (with --accumulate {2 * self.options.accumulate} and half of it a step is the same), or take a "
-            f"smaller --model; then --resume"
+            f"lower {option('batch_size')} (with {option('accumulate')} {2 * self.options.accumulate} and half of it a step is "
+            f"the same), or take a smaller {option('model')}; then {option('resume')}"
         )
 
     def save(self) -> None:
@@ -318,7 +324,7 @@ class _Run:
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:
-    """The type of the forward pass, see `train_options.PRECISIONS`."""
+    """The type of the forward pass, see `TrainOptions`."""
     if name == "auto":
         if device.type != "cuda":
             return torch.float32

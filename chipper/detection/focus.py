@@ -1,20 +1,14 @@
-"""AutoFocus: where small objects may be, so that finer scales are looked at there alone (Najibi et al., ICCV 2019)."""
+"""AutoFocus's branch, which learns where small objects may be (Najibi et al., ICCV 2019); `chipper.inference.focus` uses it."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
 from chipper.detection.batch import Batch
-
-Window = tuple[int, int, int, int]  # left, top, right, bottom in canvas px
 
 
 @dataclass(frozen=True)
@@ -23,7 +17,6 @@ class FocusRules:
 
     small: tuple[float, float] = (5.0, 64.0)  # objects that a finer scale should see
     unclear: float = 90.0  # up to here, and under the smallest, nothing is taught
-    dilation: int = 3  # cells
 
 
 RULES = FocusRules()
@@ -67,38 +60,3 @@ def focus_loss(logits: Tensor, labels: Tensor, count: Tensor) -> Tensor:
     taught = labels >= 0
     total = functional.binary_cross_entropy_with_logits(logits[taught], labels[taught].float(), reduction="sum")
     return total / count
-
-
-def focus_regions(probability: npt.NDArray[np.float32], stride: int, threshold: float) -> list[Window]:
-    """Enclosing boxes, in px of the canvas given, of the connected cells over ``threshold``, dilated."""
-    seen = ndimage.binary_dilation(probability >= threshold, np.ones((RULES.dilation, RULES.dilation), bool))
-    parts = ndimage.find_objects(ndimage.label(seen, np.ones((3, 3), bool))[0])
-    return [(x.start * stride, y.start * stride, x.stop * stride, y.stop * stride) for y, x in parts]
-
-
-def focus_windows(regions: list[Window], factor: float, size: tuple[int, int], least: int) -> list[Window]:
-    """Windows on the next canvas, of ``size`` (width, height): ``factor`` times the regions, ``least`` px or more on each side.
-
-    Windows that overlap are merged into the box around them (AutoFocus, section 3.2).
-    """
-    windows = []
-    for region in regions:
-        sides = []
-        for axis in range(2):
-            low, high = math.floor(region[axis] * factor), math.ceil(region[axis + 2] * factor)
-            length = min(max(high - low, least), size[axis])
-            start = min(max((low + high - length) // 2, 0), size[axis] - length)
-            sides.append((start, start + length))
-        windows.append((sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
-    merged: list[Window] = []
-    while windows:
-        window = windows.pop()
-        for other in merged:
-            if all(window[axis] < other[axis + 2] and other[axis] < window[axis + 2] for axis in range(2)):
-                merged.remove(other)
-                left, top = min(window[0], other[0]), min(window[1], other[1])
-                windows.append((left, top, max(window[2], other[2]), max(window[3], other[3])))
-                break
-        else:
-            merged.append(window)
-    return sorted(merged)

@@ -15,26 +15,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
-from chipper.checks import between
 from chipper.detection.batch import Batch
 from chipper.detection.chips import Chip, Decoder, collate, decode_chip
 from chipper.detection.damages import DamagedSamples
 from chipper.detection.streaming import EpochStream
-from chipper.errors import OptionError, ShardError, TrainingError
+from chipper.errors import OptionError, ShardError, TrainingError, option
 from chipper.manifest.workdir import Workdir
 from chipper.shards.epochs import epoch_folder
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError
 from chipper.shards.shard_set import RERUN
-
-MOST_WORKERS = 1024
 
 
 class ChipDataset(Dataset["Chip | ShardError"]):
@@ -72,16 +68,13 @@ class ChipDataset(Dataset["Chip | ShardError"]):
 class LoaderOptions:
     """How batches are made; ``rank`` and ``world`` are this process and their number."""
 
-    batch_size: int = 16  # chips in each process
+    batch_size: int  # chips in each process
     workers: int = 0  # processes that decode beside this one
     rank: int = 0
     world: int = 1
     pin: bool = False
     stream: bool = False  # read the epochs' own shards (layout ``epochs``), not the pool by offset
     masks: bool = False  # the objects' masks, too
-
-    def __post_init__(self) -> None:
-        between("--workers", self.workers, 0, MOST_WORKERS)
 
 
 class ChipLoader:
@@ -91,19 +84,19 @@ class ChipLoader:
         ShardError: the shards are not whole, or are not those of the workdir's epochs.
     """
 
-    def __init__(self, workdir: Workdir, shards: Path, options: LoaderOptions) -> None:
+    def __init__(self, workdir: Workdir, options: LoaderOptions) -> None:
         self._options = options
         self._manifest = workdir.open()
         self._dataset = self._manifest.dataset
-        self.pool = Pool(shards)
+        self.pool = Pool(workdir.shards)
         if self.pool.set.id != self._dataset.epochs_id:
-            raise ShardError(f"the shards in {shards} are not those of the epochs in {workdir.path}; {RERUN}")
+            raise ShardError(f"the shards in {workdir.shards} are not those of the epochs in {workdir.path}; {RERUN}")
         self.category_ids = [category.id for category in self._dataset.categories]
         label_of = {category: k + 1 for k, category in enumerate(self.category_ids)}
         self._decode = partial(decode_chip, label_of=label_of, side=self.pool.set.chip_size, masks=options.masks)
         if options.masks and not self._dataset.positive_options.masks:
             raise OptionError(
-                "the chips have no masks to train on; run `chipper build-positives` with --masks, and export"
+                f"the chips have no masks to train on; run `chipper build-positives` with {option('masks')}, and export"
             )
         self._epochs: dict[int, npt.NDArray[np.int64]] = {}
 
@@ -127,7 +120,7 @@ class ChipLoader:
         try:
             pool = Pool(folder)
         except ShardError as error:
-            raise ShardError(f"{error}; for --stream, {cure}") from None
+            raise ShardError(f"{error}; for {option('stream')}, {cure}") from None
         stream = EpochStream(pool, batches, self._decode)
         if not np.array_equal(stream.chip_id, self.pool.chip_id[self._rows(epoch)]):
             raise ShardError(f"the shards in {folder} are not those of epoch {epoch}; {cure}")
@@ -186,7 +179,7 @@ def lost_processes_named() -> Iterator[None]:
             raise
         raise TrainingError(
             f"a process that decodes chips was lost ({str(error).splitlines()[0]}); it may need more memory or a larger "
-            "/dev/shm: lower --workers or --batch-size, then --resume"
+            f"/dev/shm: lower {option('workers')} or {option('batch_size')}, then {option('resume')}"
         ) from None
 
 

@@ -19,7 +19,7 @@ from chipper.detection.batch import Batch
 from chipper.detection.devices import mean_over_processes
 from chipper.detection.focus import focus_head, focus_labels, focus_loss
 from chipper.detection.mask_head import MASK_BINS, mask_head, mask_loss, rois_with_masks
-from chipper.detection.specs import DEFAULT_MODEL, MODELS, PROPOSALS, PROPOSALS_BEFORE_NMS, ModelSpec
+from chipper.detection.specs import MODELS, PROPOSALS, PROPOSALS_BEFORE_NMS, ModelSpec
 from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
 from chipper.errors import OptionError
 
@@ -268,9 +268,9 @@ class Detector(nn.Module):
 
 
 def build_model(
-    name: str = DEFAULT_MODEL,
-    num_classes: int = 80,
-    chip_size: int = 512,
+    name: str,
+    num_classes: int,
+    chip_size: int,
     weights: str | Path | None = "auto",
     seed: int = 0,
     masks: bool = False,

@@ -3,138 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from chipper.checks import between
+from chipper.checks import at_least, between
 from chipper.coco.masks import paste_mask
 from chipper.columns import Images, Proposals
 from chipper.detection.checkpoint import load_detector
 from chipper.detection.devices import pick_device
-from chipper.detection.inference import (
-    ImageDetections,
-    ImageProposals,
-    detect_flipped_too,
-    detect_image,
-    merge_detections,
-    propose_image,
-)
-from chipper.detection.picture import Picture
-from chipper.errors import CheckpointError, DeviceError, ImageError, OptionError
-from chipper.images.decoded import DecodedImage, open_source
+from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
+from chipper.detection.specs import PROPOSALS
+from chipper.errors import CheckpointError, DeviceError, ImageError, option
+from chipper.images.decoded import open_source
 from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
-from chipper.mining.scales import Scale, ValidRange, parse_scales, parse_valid_ranges
-from chipper.parallel.progress import Monitor
+from chipper.inference.merging import ImageDetections, merge_detections
+from chipper.inference.picture import Picture
+from chipper.inference.scales import SCORE_FLOOR, InferenceScales
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.runs import read_config
 
 T = TypeVar("T")
-
-PUBLISHED_RANGES = {
-    ValidRange(120): ValidRange(75),
-    ValidRange(32, 150): ValidRange(32, 180),
-    ValidRange(0, 80): ValidRange(0, 90),
-}
-"""The published code's valid ranges at training and at inference: wider there, so that an object near a bound is found by
-both neighbours."""
-
-
-@dataclass(frozen=True)
-class InferenceScales:
-    """What inference looks at: whole images at each scale, and the sizes that each scale's detections may have."""
-
-    scales: tuple[Scale, ...]
-    valid_ranges: tuple[ValidRange, ...]
-
-    @classmethod
-    def of(cls, run_dir: Path, scales: str | None, valid_ranges: str | None) -> InferenceScales:
-        """The given one, else the training run's scales with its ranges widened as the published code widens its own."""
-        trained = read_config(run_dir).pyramid
-        chosen = trained.scales if scales is None else parse_scales(scales)
-        if valid_ranges is not None:
-            return cls(chosen, parse_valid_ranges(valid_ranges, chosen))
-        if len(chosen) != len(trained.scales):
-            raise OptionError(
-                f"--scales names {len(chosen)} scales, the run has {len(trained.scales)}; give --valid-ranges too"
-            )
-        return cls.trained_on(chosen, trained.valid_ranges)
-
-    @classmethod
-    def trained_on(cls, scales: tuple[Scale, ...], valid_ranges: tuple[ValidRange, ...]) -> InferenceScales:
-        """These scales, with the ranges of training widened as the published code widens its own."""
-        return cls(scales, tuple(map(_widened, valid_ranges)))
-
-    def single(self) -> InferenceScales:
-        """Its middle scale alone, for objects of every size: what a detector without a pyramid does."""
-        return InferenceScales((self.scales[len(self.scales) // 2],), (ValidRange(),))
-
-
-def _widened(trained: ValidRange) -> ValidRange:
-    """The range at inference for one of training; for a range that the published code has not, by its own proportions."""
-    if trained in PUBLISHED_RANGES:
-        return PUBLISHED_RANGES[trained]
-    low = trained.low * (75 / 120) if np.isinf(trained.high) else trained.low
-    return ValidRange(low, trained.high * (180 / 150))
 
 
 def predict(
     run_dir: Path,
     images: Images,
     image_dir: Path,
-    pyramid: InferenceScales,
-    device: str,
-    score_floor: float,
-    monitor: Monitor,
+    pyramid: InferenceScales | None = None,
+    *,
+    device: str = "auto",
+    score_floor: float = SCORE_FLOOR,
     flip: bool = False,
     focus: float | None = None,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
 ) -> list[dict[str, Any]]:
     """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales.
 
-    With ``flip`` the mirror image is looked at as well; with ``focus`` finer scales only where it is worth it, see
-    `detect_image`; how many pixels that were goes to ``monitor``. A model with masks adds them, as compressed RLE.
-    What ``pixels`` leave open is as the run was trained.
+    A model with masks adds them, as compressed RLE. Images that cannot be decoded are warned of and left out.
+
+    Args:
+        run_dir: the training run's folder.
+        images: the images.
+        image_dir: folder or URL of the images.
+        pyramid: by default the run's, widened.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+        score_floor: the lowest score to keep.
+        flip: the mirror image is looked at as well.
+        focus: finer scales only where it is worth it, see `detect_image`; ``monitor`` is told how many pixels that were.
+        pixels: what they leave open is as the run was trained.
+        monitor: hears of progress.
+
+    Raises:
+        OptionError: an option makes no sense.
+        CheckpointError: the run cannot be used, or trained a proposal network alone.
+        ImageError: no image can be decoded.
+        DeviceError: the device is not there, or has too little memory.
     """
-    between("--score-floor", score_floor, 0, 1)
+    between("score_floor", score_floor, 0, 1)
     if focus is not None:
-        between("--focus", focus, 0, 1)
-    detect = detect_flipped_too if flip else detect_image
+        between("focus", focus, 0, 1)
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, checkpoint = load_detector(run_dir, where)
     if checkpoint.rpn_only:
-        raise CheckpointError(f"{run_dir} trained the RPN alone; train the whole detector, or give another --run")
+        raise CheckpointError(
+            f"{run_dir} trained the RPN alone; train the whole detector, or give another {option('run')}"
+        )
     category_ids = checkpoint.identity.class_ids
-    ranges = [(r.low, r.high) for r in pyramid.valid_ranges]
-    pixels = pixels.over(PixelOptions.from_text(read_config(run_dir).pixels))
+    pyramid = pyramid or InferenceScales.of(run_dir)
+    pixels = pixels.over(read_config(run_dir).pixel_options)
+    detect = partial(
+        detect_flipped_too if flip else detect_image, model, device=where, score_floor=score_floor, focus=focus
+    )
     results: list[dict[str, Any]] = []
     looked_at, pyramid_pixels = 0, 0.0
+
+    def look(picture: Picture, factors: list[float]) -> ImageDetections:
+        return merge_detections(detect(picture, factors, pyramid.valid_ranges))
+
     with monitor.progress("detecting (images)", len(images)) as advance:
-
-        def look(picture: Picture, factors: list[float]) -> ImageDetections:
-            return merge_detections(detect(model, picture, factors, ranges, where, score_floor, focus=focus))
-
         for image_id, size, factors, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor):
             looked_at += found.pixels
             pyramid_pixels += sum(size[0] * size[1] * factor**2 for factor in factors) * (2 if flip else 1)
-            for k, (box, score, label) in enumerate(
-                zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
-            ):
-                xywh = [round(v, 3) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
-                results.append(
-                    {
-                        "image_id": image_id,
-                        "category_id": category_ids[label - 1],
-                        "bbox": xywh,
-                        "score": round(score, 5),
-                    }
-                )
-                if found.masks is not None:
-                    results[-1]["segmentation"] = paste_mask(found.masks[k], found.boxes[k], size)
+            results += _results(image_id, size, found, category_ids)
             advance(1)
     if focus is not None and pyramid_pixels:
         monitor.note(
@@ -147,25 +104,25 @@ def propose(
     run_dir: Path,
     images: Images,
     image_dir: Path,
-    pyramid: InferenceScales,
-    device: str,
-    limit: int,
-    monitor: Monitor,
+    pyramid: InferenceScales | None = None,
+    *,
+    device: str = "auto",
+    per_scale: int = PROPOSALS,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
 ) -> Proposals:
-    """The RPN's best ``limit`` proposals of every image at every scale (SNIPER, section 3.2), in source px.
+    """The RPN's best ``per_scale`` proposals of every image at every scale (SNIPER, section 3.2), in source px.
 
-    What ``pixels`` leave open is as the run was trained.
+    The other arguments and the errors are those of `predict`; a run of a proposal network alone will do.
     """
+    at_least("per_scale", per_scale, 1)
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, _ = load_detector(run_dir, where)
-    pixels = pixels.over(PixelOptions.from_text(read_config(run_dir).pixels))
+    pyramid = pyramid or InferenceScales.of(run_dir)
+    pixels = pixels.over(read_config(run_dir).pixel_options)
+    look = partial(propose_image, model, device=where, limit=per_scale)
     ids, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4))], [np.zeros(0)]
-
-    def look(picture: Picture, factors: list[float]) -> ImageProposals:
-        return propose_image(model, picture, factors, None, where, limit)
-
     with monitor.progress("proposing (images)", len(images)) as advance:
         for image_id, _, _, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor):
             best = np.argsort(-found.scores, kind="stable")
@@ -174,6 +131,23 @@ def propose(
             scores.append(found.scores[best].astype(np.float64))
             advance(1)
     return Proposals(np.concatenate(ids), np.concatenate(boxes), np.concatenate(scores))
+
+
+def _results(
+    image_id: int, size: tuple[int, int], found: ImageDetections, category_ids: tuple[int, ...]
+) -> Iterator[dict[str, Any]]:
+    """One image's entries of a COCO results file."""
+    columns = found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
+    for k, ((x1, y1, x2, y2), score, label) in enumerate(zip(*columns, strict=True)):
+        entry = {
+            "image_id": image_id,
+            "category_id": category_ids[label - 1],
+            "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
+            "score": round(score, 5),
+        }
+        if found.masks is not None:
+            entry["segmentation"] = paste_mask(found.masks[k], found.boxes[k], size)
+        yield entry
 
 
 def _looked_at(
@@ -190,16 +164,15 @@ def _looked_at(
     bad = 0
     for k in range(len(images)):
         name, size = str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
-        factors = [float(scale.factors(*size)) for scale in pyramid.scales]
+        factors = pyramid.factors(size)
         try:
             with open_source(image_path(image_dir, name), size, pixels=pixels) as source:
-                picture = np.asarray(source.pixels) if isinstance(source, DecodedImage) else source
-                found = _in_memory(look, picture, factors, f"{image_dir / name}")
+                found = _in_memory(look, source, factors, f"{image_dir / name}")
         except ImageError as error:
             bad += 1
             monitor.skip(f"{image_dir / name}: {error}; left out")
             if bad == len(images):
-                raise ImageError(f"none of the {bad} images can be decoded; check --image-dir") from None
+                raise ImageError(f"none of the {bad} images can be decoded; check {option('image_dir')}") from None
             continue
         yield int(images.image_id[k]), size, factors, found
 
@@ -210,5 +183,6 @@ def _in_memory(look: Callable[[Picture, list[float]], T], picture: Picture, fact
         return look(picture, factors)
     except torch.OutOfMemoryError:
         raise DeviceError(
-            f"{name}: the device has too little memory for it; give coarser --scales, --single-scale, or --device cpu"
+            f"{name}: the device has too little memory for it; give coarser {option('scales')}, "
+            f"{option('single_scale')}, or {option('device')} cpu"
         ) from None

@@ -1,4 +1,4 @@
-"""The registry of detectors: how large each is, and how it likes to be trained."""
+"""The registry of detectors: how large each is, and how it likes to be trained; the first one is the default."""
 
 from __future__ import annotations
 
@@ -41,4 +41,3 @@ MODELS = {
         ),
     )
 }  # fmt: skip
-DEFAULT_MODEL = "resnet50"

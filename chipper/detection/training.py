@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chipper import __version__
-from chipper.detection.checkpoint import checkpoints, require_fresh
+from chipper.coco.records import Category
+from chipper.detection.checkpoint import require_fresh
 from chipper.detection.devices import pick_device, process_group
 from chipper.detection.engine import OnStep, TrainResult, steps_of, train
 from chipper.detection.loader import ChipLoader, LoaderOptions, lost_processes_named
 from chipper.detection.model import Detector, build_model
 from chipper.detection.train_options import TrainOptions
-from chipper.errors import CheckpointError
+from chipper.errors import CheckpointError, option, spelled
 from chipper.manifest.workdir import Workdir
-from chipper.runs import CONFIG, RunConfig, read_config
+from chipper.runs import CONFIG, RunConfig, checkpoints, read_config
 from chipper.shards.shard_set import exported_pixels
 from chipper.storage.files import write_json
 
 log = logging.getLogger(__name__)
-ELSEWHERE = ("run_dir", "shards", "device", "workers", "resume")  # options that say where and how, not what
+_ELSEWHERE = ("name", "device", "workers", "resume", "checkpoint_every", "tensorboard")
+"""Options that say where and how, not what; run.json does not keep them."""
 _MATTER = ("seed", "precision", "ema")
 """Options that a run may go on without keeping, and is not then what it would have been; its rate is compared by `train`."""
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What `chipper train` is asked for."""
-
-    run_dir: Path
-    shards: Path
-    model: str
-    weights: str = "auto"
-    epochs: int | None = None  # None: as many as the workdir has lists
-    batch_size: int = 16
-    max_steps: int | None = None
-    lr: float | None = None
-    rpn_only: bool = False
-    seed: int = 0
-    device: str = "auto"
-    workers: int | None = None  # None: 2 beside a GPU, none on a CPU, whose cores the network needs
-    resume: bool = False
-    stream: bool = False  # read the layout ``epochs``
-    precision: str = "auto"
-    accumulate: int = 1
-    freeze_norms: bool = False
-    ema: float | None = None
-    compiled: bool = False
-    masks: bool = False
-    focus: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,73 +42,69 @@ class TrainPlan:
 class _Prepared:
     """A run that could begin."""
 
-    options: TrainOptions
+    run_dir: Path
+    options: TrainOptions  # with the number of epochs
     model: Detector
+    classes: list[Category]
     loader: ChipLoader
     config: RunConfig
     resumes: bool  # from a checkpoint
 
 
-def plan_training(workdir: Workdir, request: TrainRequest) -> TrainPlan:
+def plan_training(workdir: Workdir, options: TrainOptions) -> TrainPlan:
     """Check all that can be checked before training and say how long it is; errors are those of `train_workdir`."""
-    run = _prepared(workdir, request, 0, 1)
+    run = _prepared(workdir, options, 0, 1)
     parameters = sum(weights.numel() for weights in run.model.parameters())
-    device = str(pick_device(request.device))
+    device = str(pick_device(options.device))
     return TrainPlan(steps_of(run.options, run.loader), len(run.loader(0, 0)), device, parameters)
 
 
-def train_workdir(workdir: Workdir, request: TrainRequest, on_step: OnStep | None = None) -> TrainResult:
-    """Train on the shards of ``workdir``; under torchrun, on all its processes.
+def train_workdir(workdir: Workdir, options: TrainOptions, *, on_step: OnStep | None = None) -> TrainResult:
+    """Train on the shards of ``workdir``, in its runs' folder ``options.run_name``; under torchrun, on all its processes.
+
+    ``on_step`` sees every step; when it returns True the run is saved and ends there, see `train`.
 
     Raises:
+        OptionError: the run's name is not a plain one, or an option does not go with the chips.
         WorkdirError, ShardError: there is nothing whole to train on.
         CheckpointError: ``resume`` and the run's checkpoint do not fit together.
         TrainingError: the loss is not finite, the run's folder is taken, or a loading process was lost.
     """
-    with process_group(request.device) as (rank, world):
-        run = _prepared(workdir, request, rank, world)
+    with process_group(options.device) as (rank, world):
+        run = _prepared(workdir, options, rank, world)
         if rank == 0 and not run.resumes:
-            write_json(request.run_dir / CONFIG, run.config)
+            write_json(run.run_dir / CONFIG, run.config)
         with lost_processes_named():
-            return train(run.options, run.model, run.loader, request.run_dir, on_step)
+            return train(run.options, run.model, run.classes, run.loader, run.run_dir, on_step=on_step)
 
 
-def _prepared(workdir: Workdir, request: TrainRequest, rank: int, world: int) -> _Prepared:
-    if not request.resume:
-        require_fresh(request.run_dir)  # before weights are fetched
-    resumes = request.resume and bool(checkpoints(request.run_dir))
+def _prepared(workdir: Workdir, options: TrainOptions, rank: int, world: int) -> _Prepared:
+    run_dir = workdir.run_dir(options.run_name)
+    if not options.resume:
+        require_fresh(run_dir)  # before weights are fetched
+    resumes = options.resume and bool(checkpoints(run_dir))
     dataset = workdir.dataset()
-    options = dataset.positive_options
-    asked = {name: value for name, value in vars(request).items() if name != "epochs"}
-    own = {f.name for f in fields(TrainOptions)}
-    train_options = TrainOptions(
-        class_ids=tuple(category.id for category in dataset.categories),
-        class_names=tuple(category.name for category in dataset.categories),
-        epochs=options.epochs if request.epochs is None else request.epochs,
-        **{name: value for name, value in asked.items() if name in own},
-    )
-    device = pick_device(request.device)
-    on_gpu = device.type == "cuda"
-    workers = request.workers if request.workers is not None else (2 if on_gpu else 0)
-    reading = LoaderOptions(request.batch_size, workers, rank, world, on_gpu, request.stream, request.masks)
-    loader = ChipLoader(workdir, request.shards, reading)
+    classes = dataset.categories
+    options = replace(options, epochs=options.epochs_of(dataset.positive_options.epochs))
+    on_gpu = pick_device(options.device).type == "cuda"
+    workers = options.workers if options.workers is not None else (2 if on_gpu else 0)
+    reading = LoaderOptions(options.batch_size, workers, rank, world, on_gpu, options.stream, options.masks)
+    loader = ChipLoader(workdir, reading)
     model = build_model(
-        request.model,
-        len(dataset.categories),
-        options.chip_size,
-        None if resumes else request.weights,
-        request.seed,
-        request.masks,
-        request.focus,
+        options.model,
+        len(classes),
+        dataset.positive_options.chip_size,
+        None if resumes else options.weights,
+        options.seed,
+        options.masks,
+        options.focus,
     )
-    steps_of(train_options, loader)  # a list that cannot be read is named before the run has a folder
-    kept = {name: value for name, value in asked.items() if name not in ELSEWHERE}
-    training = {**kept, "epochs": train_options.epochs}
-    pixels = exported_pixels(request.shards).as_text()
-    config = RunConfig(__version__, dataset.id, dataset.options, training, pixels)
+    steps_of(options, loader)  # a list that cannot be read is named before the run has a folder
+    kept = {name: value for name, value in vars(options).items() if name not in _ELSEWHERE}
+    config = RunConfig(__version__, dataset.id, dataset.options, kept, exported_pixels(workdir.shards).as_text())
     if resumes:
-        _require_as_begun(request.run_dir, read_config(request.run_dir), config, logging.WARNING if rank == 0 else 0)
-    return _Prepared(train_options, model, loader, config, resumes)
+        _require_as_begun(run_dir, read_config(run_dir), config, logging.WARNING if rank == 0 else 0)
+    return _Prepared(run_dir, options, model, classes, loader, config, resumes)
 
 
 def _require_as_begun(run_dir: Path, begun: RunConfig, now: RunConfig, level: int) -> None:
@@ -144,20 +115,20 @@ def _require_as_begun(run_dir: Path, begun: RunConfig, now: RunConfig, level: in
     """
     if begun.dataset_id != now.dataset_id:
         raise CheckpointError(
-            f"{run_dir} was begun on other chips than the workdir holds now; give another --name, or the workdir as it was"
+            f"{run_dir} was begun on other chips than the workdir holds now; "
+            f"give another {option('name')}, or the workdir as it was"
         )
-    for option, value in now.training.items():
-        before = begun.training.get(option, value)
-        words = f"{run_dir} was begun with {_typed(option, before)}, and this is {_typed(option, value)}"
-        if before != value and (option == "freeze_norms" or (option == "ema" and value is None)):
-            raise CheckpointError(f"{words}; give it as it was, or another --name")
-        if before != value and option in _MATTER:
-            log.log(level, "%s: it goes on with the latter", words)
+    for name, value in now.training.items():
+        before = begun.training.get(name, value)
+        words = f"{run_dir} was begun with {_given(name, before)}, and this is {_given(name, value)}"
+        if before != value and (name == "freeze_norms" or (name == "ema" and value is None)):
+            raise CheckpointError(f"{words}; give it as it was, or another {option('name')}")
+        if before != value and name in _MATTER:
+            log.log(level, "%s: it goes on with the latter", spelled(words))
 
 
-def _typed(option: str, value: Any) -> str:
-    """An option as it is typed."""
-    word = f"--{option.replace('_', '-')}"
+def _given(name: str, value: Any) -> str:
+    """An option as it is given."""
     if value is None or value is False:
-        return f"no {word}"
-    return word if value is True else f"{word} {value}"
+        return f"no {option(name)}"
+    return option(name) if value is True else f"{option(name)} {value}"

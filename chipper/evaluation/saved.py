@@ -8,7 +8,7 @@ import msgspec
 
 from chipper.errors import CheckpointError, option
 from chipper.evaluation.scores import Evaluation
-from chipper.storage.files import write_json
+from chipper.storage.files import read_struct, write_json
 
 EVALUATION = "evaluation.json"  # in the folder of a training run
 
@@ -31,6 +31,19 @@ def require_run(run_dir: Path) -> None:
         raise CheckpointError(
             f"{run_dir} does not exist: no training run lies there; train first, or give {option('run')}"
         )
+
+
+def read_evaluation(run_dir: Path) -> SavedEvaluation | None:
+    """What was kept of a run, if it was evaluated.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not a `SavedEvaluation`.
+    """
+    try:
+        return read_struct(run_dir / EVALUATION, SavedEvaluation)
+    except FileNotFoundError:
+        return None
 
 
 def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks: bool, run_dir: Path) -> Path:

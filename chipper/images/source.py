@@ -36,14 +36,23 @@ class Part:
         return self.pixels.resize(size, resample, box=inside)
 
 
-class ImageSource(Protocol):
+class Cuttable(Protocol):
+    """An image of which boxes can be cut."""
+
+    width: int  # source px
+    height: int
+
+    def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
+        """A box (source px) resized to ``size`` px, as chips are."""
+        ...
+
+
+class ImageSource(Cuttable, Protocol):
     """An open image; a context manager, which closes what is open.
 
     Every method, closing too, raises ImageError where the file cannot be read or was written to meanwhile.
     """
 
-    width: int  # source px
-    height: int
     reduction: int  # it was decoded at ``1 / reduction`` of its resolution, and is good for chips of at most that scale
 
     def __enter__(self) -> Self:
@@ -58,10 +67,6 @@ class ImageSource(Protocol):
 
     def part(self, box: Box, scale: float) -> Part:
         """Pixels around ``box`` (source px), enough to resize the box by ``scale``."""
-        ...
-
-    def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
-        """A box (source px) resized to ``size`` px, as chips are."""
         ...
 
     def whole(self, size: tuple[int, int]) -> Image.Image:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from chipper.columns import Floats
-from chipper.evaluation.saved import EVALUATION, SavedEvaluation
+from chipper.evaluation.saved import EVALUATION, SavedEvaluation, read_evaluation
+from chipper.runs import CONFIG, METRICS, Row, RunConfig, load_config, loss_names, read_metrics
 
-CONFIG, METRICS = "run.json", "metrics.jsonl"
 POINTS = 300  # of a curve, at least, where there are so many steps
-NO_LOSS = ("step", "total_steps", "epoch", "lr", "loss", "gradient_norm", "chips_per_s", "data_wait")
-COUNTS = ("positive_anchors", "foreground_rois", "rois")
 
 
 @dataclass(frozen=True)
@@ -32,20 +28,14 @@ class Run:
     total_steps: int
     block: int  # steps that each point of the curves is the mean of
     curves: dict[str, Floats]  # by the name in metrics.jsonl, with ``step``
-    last: dict[str, float]
+    last: Row
     evaluation: SavedEvaluation | None
     problem: str | None
 
     @property
     def losses(self) -> list[str]:
         """Names of the parts of the loss."""
-        return [name for name in self.curves if name not in (*NO_LOSS, *COUNTS)]
-
-
-class _Config(msgspec.Struct):
-    chipper_version: str
-    dataset_id: str
-    training: dict[str, Any]
+        return loss_names(self.curves)
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -55,23 +45,20 @@ def read_runs(folder: Path) -> list[Run]:
 
 def _read(folder: Path) -> Run:
     problems = []
-    config = _Config("", "", {})
+    config = RunConfig("", "", {}, {})
     try:
-        config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=_Config)
+        config = load_config(folder)
     except (OSError, ValueError) as error:
         problems.append(f"{CONFIG} cannot be read ({error})")
     evaluation = None
     try:
-        evaluation = msgspec.json.decode((folder / EVALUATION).read_bytes(), type=SavedEvaluation)
-    except FileNotFoundError:
-        pass
+        evaluation = read_evaluation(folder)
     except (OSError, ValueError) as error:
         problems.append(f"{EVALUATION} cannot be read ({error}); run `chipper evaluate` with --run again")
     steps, total, block = 0, 0, 1
-    curves, last = dict[str, Floats](), dict[str, float]()
+    curves, last = dict[str, Floats](), Row()
     try:
-        with (folder / METRICS).open(encoding="utf-8", errors="replace") as lines:
-            last, curves, block = thinned(_rows(lines))
+        last, curves, block = thinned(read_metrics(folder))
         steps, total = int(last.get("step", 0)), int(last.get("total_steps", 0))
     except FileNotFoundError:
         problems.append(f"there is no {METRICS}: no step was done")
@@ -83,24 +70,14 @@ def _read(folder: Path) -> Run:
     )  # fmt: skip
 
 
-def _rows(lines: Iterable[str]) -> Iterable[dict[str, float]]:
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return  # cut short by a crash
-        if isinstance(row, dict) and "step" in row:
-            yield {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
-
-
-def thinned(rows: Iterable[dict[str, float]]) -> tuple[dict[str, float], dict[str, Floats], int]:
+def thinned(rows: Iterable[Row]) -> tuple[Row, dict[str, Floats], int]:
     """The last row, the means of blocks of consecutive rows by name, and how many rows a block has.
 
     There are `POINTS` to twice as many blocks, however many rows; a last block of fewer rows counts as the others. A
     name that all rows of a block lack is not a number there.
     """
-    blocks: list[dict[str, float]] = []
-    waiting: list[dict[str, float]] = []
+    blocks: list[Row] = []
+    waiting: list[Row] = []
     size, last = 1, {}
     for row in rows:
         last = row
@@ -117,7 +94,7 @@ def thinned(rows: Iterable[dict[str, float]]) -> tuple[dict[str, float], dict[st
     return last, {name: np.array([block.get(name, np.nan) for block in blocks]) for name in names}, size
 
 
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+def _mean(rows: list[Row]) -> Row:
     columns: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():

@@ -88,7 +88,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint .*missing\.pt"):
         load_checkpoint(tmp_path / "missing.pt")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "state.pt")
-    with pytest.raises(CheckpointError, match="goes to --weights"):
+    with pytest.raises(CheckpointError, match="goes to weights"):
         load_checkpoint(tmp_path / "state.pt")
     torch.save({"format": 99, "identity": {}}, tmp_path / "newer.pt")
     with pytest.raises(CheckpointError, match="another format"):

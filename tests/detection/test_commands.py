@@ -16,9 +16,8 @@ import torch
 from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.model import Detector
-from chipper.detection.predict import InferenceScales, predict
+from chipper.detection.predict import predict
 from chipper.errors import DeviceError
-from chipper.parallel.progress import Monitor
 
 CHIPPER = Path(sys.executable).with_name("chipper")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CHIPPER")}
@@ -101,7 +100,7 @@ def test_a_run_goes_on_as_it_was_begun_or_says_so(folder: Path) -> None:
     assert "was begun at the learning rate 1e-05 and goes on at 2e-05" in warning
     result = chipper(folder, f"{again} --ema 0.9 --freeze-norms --lr 2e-5 --seed 7 --max-steps 3 --json {TINY}")
     (warning,) = json.loads(result.stdout)["warnings"]
-    assert warning.endswith("was begun with --seed 0, and this is --seed 7: it goes on with the latter")
+    assert warning.endswith("was begun with seed 0, and this is seed 7: it goes on with the latter")
 
 
 def test_a_run_does_not_go_on_with_other_chips(folder: Path, tmp_path: Path) -> None:
@@ -126,9 +125,8 @@ def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Detector, "detect", too_large)
     run, images = folder / "chips" / "runs" / "detector", read_images(folder / "val" / "coco.json")
-    pyramid = InferenceScales.of(run, None, None)
     with pytest.raises(DeviceError, match="too little memory for it; give coarser --scales"):
-        predict(run, images, folder / "val" / "images", pyramid, "cpu", 0.01, Monitor())
+        predict(run, images, folder / "val" / "images", device="cpu")
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:
@@ -215,12 +213,11 @@ workdir = Workdir(Path("chips"))
 categories = workdir.dataset().categories
 with process_group("cpu") as (rank, world):
     options = TrainOptions(
-        tuple(c.id for c in categories), tuple(c.name for c in categories), batch_size=batch, max_steps=6, device="cpu",
-        freeze_norms=True, resume=resume, tensorboard=False,
+        batch_size=batch, max_steps=6, device="cpu", freeze_norms=True, resume=resume, tensorboard=False,
     )
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch, rank=rank, world=world))
+    loader = ChipLoader(workdir, LoaderOptions(batch, rank=rank, world=world))
     model = build_model("tiny", len(categories), workdir.dataset().positive_options.chip_size, None, seed=rank)
-    train(options, model, loader, workdir.runs / name, lambda report: report.step == stop)
+    train(options, model, categories, loader, workdir.runs / name, on_step=lambda report: report.step == stop)
 """
 
 

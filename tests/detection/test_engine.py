@@ -8,17 +8,18 @@ import pytest
 import torch
 from torchvision.ops import batched_nms, box_iou
 
-from chipper.detection.checkpoint import checkpoints, load_checkpoint, load_detector
-from chipper.detection.engine import TrainOptions, train
+from chipper.coco.records import Category
+from chipper.detection import engine
+from chipper.detection.checkpoint import load_checkpoint, load_detector
 from chipper.detection.flips import flip, flips_of
 from chipper.detection.model import build_model
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr
+from chipper.detection.train_options import TrainOptions
 from chipper.errors import CheckpointError, OptionError, TrainingError
-from chipper.runs import read_metrics
+from chipper.runs import checkpoints, read_metrics
 
-OPTIONS = TrainOptions(
-    class_ids=(3, 7), class_names=("square", "disc"), epochs=2, batch_size=2, device="cpu", tensorboard=False
-)
+CLASSES = [Category(3, "square"), Category(7, "disc")]
+OPTIONS = TrainOptions(epochs=2, batch_size=2, device="cpu", tensorboard=False)
 LOSSES = ("rpn_objectness", "rpn_box", "roi_class", "roi_box")
 
 
@@ -46,8 +47,12 @@ def tiny(seed=0, size=64):
     return build_model("tiny", 2, size, weights=None, seed=seed)
 
 
+def train(options, model, factory, folder, on_step=None, classes=CLASSES):
+    return engine.train(options, model, classes, factory, folder, on_step=on_step)
+
+
 def rows_of(folder):
-    return read_metrics(folder / "metrics.jsonl")
+    return list(read_metrics(folder))
 
 
 def test_a_run_leaves_metrics_of_every_step_and_checkpoints(factory, tmp_path):
@@ -172,7 +177,7 @@ def test_too_little_memory_says_what_to_lower(factory, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
 
     monkeypatch.setattr(model, "forward", forward)
-    with pytest.raises(TrainingError, match="for 2 chips of 64 px .*lower --batch-size") as caught:
+    with pytest.raises(TrainingError, match="for 2 chips of 64 px .*lower batch_size") as caught:
         train(OPTIONS, model, factory, tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -222,10 +227,8 @@ def test_a_running_average_of_the_weights_is_what_inference_loads(factory, tmp_p
 
 
 def test_a_class_without_instances_is_trained_and_found_nowhere(factory, tmp_path):
-    options = dataclasses.replace(
-        OPTIONS, class_ids=(3, 7, 9), class_names=("square", "disc", "never seen"), max_steps=2
-    )
-    assert train(options, build_model("tiny", 3, 64, weights=None), factory, tmp_path).finished
+    model, classes = build_model("tiny", 3, 64, weights=None), [*CLASSES, Category(9, "never seen")]
+    assert train(dataclasses.replace(OPTIONS, max_steps=2), model, factory, tmp_path, classes=classes).finished
     assert all(math.isfinite(row["loss"]) for row in rows_of(tmp_path))
 
 
@@ -234,15 +237,20 @@ def test_runs_are_not_overwritten_nor_resumed_with_other_classes(factory, tmp_pa
     train(options, tiny(), factory, tmp_path)
     with pytest.raises(TrainingError, match="already holds a run"):
         train(options, tiny(), factory, tmp_path)
+    others = [CLASSES[0], Category(7, "ring")]
     with pytest.raises(CheckpointError, match="3 square, 7 disc, of this run 3 square, 7 ring"):
-        train(dataclasses.replace(options, resume=True, class_names=("square", "ring")), tiny(), factory, tmp_path)
+        train(dataclasses.replace(options, resume=True), tiny(), factory, tmp_path, classes=others)
 
 
 def test_options_that_make_no_sense_are_refused(factory, tmp_path):
-    with pytest.raises(OptionError, match="--batch-size is 0; it goes from 1"):
-        dataclasses.replace(OPTIONS, batch_size=0)
-    with pytest.raises(OptionError, match="give one name to each id"):
-        dataclasses.replace(OPTIONS, class_ids=(1,))
+    for wrong, message in (
+        ({"batch_size": 0}, "batch_size is 0; it goes from 1"),
+        ({"model": "large"}, "model is 'large'; it is resnet50, .* or tiny"),
+        ({"lr": 0.0}, "lr is 0; it must be over 0"),
+        ({"ema": 1.0}, "ema is 1; it is the decay"),
+    ):
+        with pytest.raises(OptionError, match=f"^{message}"):
+            TrainOptions(**wrong)
     with pytest.raises(OptionError, match="the model has 5 classes, the data 2"):
         train(OPTIONS, build_model("tiny", 5, 64, weights=None), factory, tmp_path)
     with pytest.raises(TrainingError, match="nothing to train on"):

@@ -1,22 +1,19 @@
-"""AutoFocus: the cells that are taught, the windows that follow from them, and finer scales looked at nowhere else."""
+"""AutoFocus: the cells that are taught, and finer scales looked at nowhere else than at its windows."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chipper.detection.batch import Batch
-from chipper.detection.focus import focus_labels, focus_loss, focus_regions, focus_windows
+from chipper.detection.focus import focus_labels, focus_loss
 from chipper.detection.inference import detect_image
 from chipper.detection.model import Detections, build_model
 from chipper.errors import OptionError
+from chipper.mining.scales import ValidRange
 
-EVERYTHING = (0.0, float("inf"))
+EVERYTHING = ValidRange()
 
 
 def chip(boxes, ignore=None, content=(512.0, 512.0)):
@@ -62,41 +59,6 @@ def test_the_loss_is_over_the_cells_that_are_taught():
     logits = torch.tensor([[[2.0, -2.0, 50.0, -50.0]]])
     expected = torch.nn.functional.softplus(torch.tensor(-2.0))
     assert float(focus_loss(logits, labels, torch.tensor(2.0))) == pytest.approx(float(expected))
-
-
-def test_regions_are_enclosing_boxes_of_connected_dilated_cells():
-    probability = np.zeros((20, 30), np.float32)
-    probability[3, 4], probability[4, 5], probability[15, 25] = 0.5, 0.9, 0.6
-    probability[10, 10] = 0.49
-    assert focus_regions(probability, 16, 0.5) == [(48, 32, 112, 96), (384, 224, 432, 272)]
-    assert focus_regions(probability, 16, 0.95) == []
-
-
-REGIONS = st.lists(
-    st.tuples(st.integers(0, 90), st.integers(0, 90), st.integers(1, 60), st.integers(1, 60)).map(
-        lambda v: (v[0], v[1], min(v[0] + v[2], 100), min(v[1] + v[3], 100))
-    ),
-    max_size=8,
-)
-
-
-@given(REGIONS, st.floats(1.0, 4.0), st.integers(1, 300))
-def test_windows_hold_their_regions_are_large_enough_and_apart(regions, factor, least):
-    size = round(100 * factor), round(100 * factor)
-    windows = focus_windows(regions, factor, size, least)
-    for left, top, right, bottom in windows:
-        assert 0 <= left < right <= size[0]
-        assert 0 <= top < bottom <= size[1]
-        assert right - left >= min(least, size[0])
-        assert bottom - top >= min(least, size[1])
-    for one, other in itertools.combinations(windows, 2):
-        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
-    for region in regions:
-        assert any(
-            all(window[axis] <= region[axis] * factor + 1 for axis in range(2))
-            and all(window[axis + 2] >= min(region[axis + 2] * factor, size[axis]) - 1 for axis in range(2))
-            for window in windows
-        )
 
 
 class Bright:
@@ -160,5 +122,5 @@ def test_a_model_with_focus_trains_and_detects(name, draw_batch):
 def test_a_model_without_focus_is_refused():
     model = build_model("tiny", 2, 64, weights=None)
     image = np.zeros((90, 130, 3), np.uint8)
-    with pytest.raises(OptionError, match="train with --focus"):
+    with pytest.raises(OptionError, match="train with focus"):
         detect_image(model, image, [1.0], [EVERYTHING], focus=0.5)

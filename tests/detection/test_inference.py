@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import ndimage
 
-from chipper.detection.inference import detect_flipped_too, detect_image, merge_detections, propose_image, tiles
+from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
 from chipper.detection.model import Detections, RpnOutput, build_model
 from chipper.errors import OptionError
+from chipper.inference.merging import merge_detections
 from chipper.kernels.soft_nms import SoftNmsOptions
+from chipper.mining.scales import ValidRange
 
-EVERYTHING = (0.0, float("inf"))
+EVERYTHING = ValidRange()
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +60,9 @@ def test_boxes_come_back_in_source_px_from_every_scale(image):
 
 def test_each_scale_keeps_the_sizes_it_is_for(image):
     side = (130 * 90) ** 0.5
-    found = detect_image(WholeImage(), image, [1.0, 2.0], [(side / 2, float("inf")), (0.0, side / 2)])
+    found = detect_image(WholeImage(), image, [1.0, 2.0], [ValidRange(side / 2), ValidRange(0, side / 2)])
     assert list(zip(found.scale_index.tolist(), found.labels.tolist(), strict=True)) == [(0, 1), (1, 2)]
-    none = detect_image(WholeImage(), image, [1.0], [(1e6, 2e6)])
+    none = detect_image(WholeImage(), image, [1.0], [ValidRange(1e6, 2e6)])
     assert none.boxes.shape == (0, 4)
     assert none.labels.dtype == np.int64
     assert merge_detections(none).boxes.shape == (0, 4)
@@ -84,7 +82,7 @@ def test_proposals_of_every_scale_are_kept_whatever_their_size_unless_asked(imag
     found = propose_image(WholeImage(), image, [1.0, 0.5])
     assert len(found.boxes) == 4
     assert len(propose_image(WholeImage(), image, [1.0, 0.5], limit=1).boxes) == 2
-    assert len(propose_image(WholeImage(), image, [1.0, 0.5], [(0, 50), (50, 1e9)]).boxes) == 2
+    assert len(propose_image(WholeImage(), image, [1.0, 0.5], [ValidRange(0, 50), ValidRange(50)]).boxes) == 2
 
 
 def test_merging_keeps_classes_apart_and_falls_in_score(image):
@@ -97,7 +95,9 @@ def test_merging_keeps_classes_apart_and_falls_in_score(image):
 
 
 def test_a_real_model_runs_on_an_image_of_odd_size_at_three_scales(tiny, image):
-    found = merge_detections(detect_image(tiny, image[:77, :101], [0.5, 1.0, 3.0], [(20, 1e9), (5, 90), (0, 40)]))
+    found = merge_detections(
+        detect_image(tiny, image[:77, :101], [0.5, 1.0, 3.0], [ValidRange(20), ValidRange(5, 90), ValidRange(0, 40)])
+    )
     assert 0 < len(found.boxes) <= 200
     assert found.boxes[:, 2].max() <= 101.01
     assert found.boxes[:, 3].max() <= 77.01
@@ -131,18 +131,6 @@ def test_what_does_not_fit_together_is_refused(tiny, image, scales, ranges, mess
 # --- large canvases ---
 
 
-@given(st.integers(1, 9000), st.integers(64, 2048), st.floats(1, 5000))
-def test_tiles_cover_an_axis_and_hold_every_box_that_a_scale_is_for(length, tile, largest):
-    found = tiles(length, tile, largest)
-    assert found[0][0] == 0
-    assert found[-1][1] == length
-    assert all(end - start == min(length, tile) for start, end in found)
-    held = min(int(largest), tile // 2, length)
-    for (_, end), (start, _) in itertools.pairwise(found):
-        assert end - start >= held - 1
-    assert len(found) <= 1 + 2 * length / tile + 1
-
-
 class Blobs:
     """Stands in for a detector: finds the bounding box of every bright rectangle, as far as its tile shows it."""
 
@@ -170,8 +158,8 @@ def test_an_image_in_tiles_shows_the_same_boxes_as_whole(scale):
         for column in range(12):
             y, x = 70 * row + rng.integers(5, 20), 75 * column + rng.integers(5, 20)
             image[y : y + rng.integers(12, 44), x : x + rng.integers(12, 44)] = 255
-    whole = detect_image(Blobs(), image, [scale], [(0.0, 60.0)], tile=10**6)
-    tiled = detect_image(Blobs(), image, [scale], [(0.0, 60.0)], tile=256)
+    whole = detect_image(Blobs(), image, [scale], [ValidRange(0, 60)], tile=10**6)
+    tiled = detect_image(Blobs(), image, [scale], [ValidRange(0, 60)], tile=256)
     assert len(whole.boxes) == 120
     wanted, found = ({tuple(box) for box in some.boxes.round(3).tolist()} for some in (whole, tiled))
     if scale == 1.0:

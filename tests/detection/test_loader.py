@@ -65,25 +65,25 @@ def ids(loader: ChipLoader, epoch: int = 0, start: int = 0) -> list[int]:
 
 def test_chips_come_in_the_order_of_the_epoch(workdir: Workdir) -> None:
     expected = workdir.open().epoch(1).tolist()
-    found = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)), epoch=1)
+    found = ids(ChipLoader(workdir, LoaderOptions(batch_size=4)), epoch=1)
     assert found[: len(expected)] == expected
     assert found[len(expected) :] == expected[: len(found) - len(expected)]  # the last batch is filled from the start
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_do_not_change_the_order(workdir: Workdir, stream: bool, workers: int) -> None:
-    alone = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)))
-    helped = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers, stream=stream)))
+    alone = ids(ChipLoader(workdir, LoaderOptions(batch_size=4)))
+    helped = ids(ChipLoader(workdir, LoaderOptions(batch_size=4, workers=workers, stream=stream)))
     assert helped == alone
 
 
 def test_a_start_in_the_middle_goes_on_where_it_was_with_other_workers_and_processes(
     workdir: Workdir, stream: bool
 ) -> None:
-    whole = ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4)))
+    whole = ids(ChipLoader(workdir, LoaderOptions(batch_size=4)))
     for size, world, workers in ((4, 1, 2), (2, 2, 0), (1, 4, 2)):
         shares = [
-            ids(ChipLoader(workdir, workdir.shards, LoaderOptions(size, workers, rank, world, stream=stream)), start=12)
+            ids(ChipLoader(workdir, LoaderOptions(size, workers, rank, world, stream=stream)), start=12)
             for rank in range(world)
         ]
         assert len({len(share) for share in shares}) == 1
@@ -93,8 +93,8 @@ def test_a_start_in_the_middle_goes_on_where_it_was_with_other_workers_and_proce
 
 @pytest.mark.parametrize("epoch", [0, 5])
 def test_a_stream_is_the_same_as_the_pool(workdir: Workdir, epoch: int) -> None:
-    by_offset = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))(epoch)
-    streamed = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, stream=True))(epoch)
+    by_offset = ChipLoader(workdir, LoaderOptions(batch_size=4))(epoch)
+    streamed = ChipLoader(workdir, LoaderOptions(batch_size=4, stream=True))(epoch)
     assert len(by_offset) == len(streamed) == len(list(streamed)) > 3
     for one, other in zip(by_offset, streamed, strict=True):
         for name, values in vars(one).items():
@@ -116,15 +116,15 @@ def renamed(path: Path, other: Path) -> Iterator[None]:
 def test_a_stream_wants_the_shards_of_its_epochs(workdir: Workdir) -> None:
     first, last, hidden = (epoch_folder(workdir.shards, epoch) for epoch in (0, 6, 99))
     with renamed(last, hidden), pytest.raises(ShardError, match="run `chipper export-shards --layout epochs`"):
-        ChipLoader(workdir, workdir.shards, LoaderOptions(stream=True))
+        ChipLoader(workdir, LoaderOptions(16, stream=True))
     with (
         renamed(last, hidden),
         renamed(first, last),
         renamed(hidden, first),
         pytest.raises(ShardError, match="not those of epoch 0; run `chipper export-shards --layout epochs`"),
     ):
-        ChipLoader(workdir, workdir.shards, LoaderOptions(stream=True))
-    ChipLoader(workdir, workdir.shards, LoaderOptions(stream=True))
+        ChipLoader(workdir, LoaderOptions(16, stream=True))
+    ChipLoader(workdir, LoaderOptions(16, stream=True))
 
 
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 4), st.integers(0, 12))
@@ -142,7 +142,7 @@ def test_boxes_are_those_of_the_manifest(workdir: Workdir) -> None:
     manifest = workdir.open()
     labels = manifest.labels(0, "positive")
     categories = {category.id: k + 1 for k, category in enumerate(manifest.dataset.categories)}
-    for batch in ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))(0):
+    for batch in ChipLoader(workdir, LoaderOptions(batch_size=4))(0):
         for k, chip in enumerate(batch.chip_ids.tolist()):
             mine = labels[labels.chip_id == chip]
             n = len(mine)
@@ -178,7 +178,7 @@ def damaged(workdir: Workdir, chips: list[int], stream: bool = False) -> Iterato
 def test_a_damaged_sample_is_named_and_the_next_stands_in_for_it(
     workdir: Workdir, caplog: pytest.LogCaptureFixture, workers: int, stream: bool
 ) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers, stream=stream))
+    loader = ChipLoader(workdir, LoaderOptions(batch_size=4, workers=workers, stream=stream))
     before = ids(loader)
     with damaged(workdir, [before[2], before[5], before[6]], stream):
         found = ids(loader)
@@ -191,7 +191,7 @@ def test_a_damaged_sample_is_named_and_the_next_stands_in_for_it(
 
 def test_the_end_of_a_tar_that_was_cut_while_it_was_streamed(workdir: Workdir) -> None:
     """Its two last chips, and the one before, which webdataset hands out once the next has begun: one stands in for all."""
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, stream=True))
+    loader = ChipLoader(workdir, LoaderOptions(batch_size=4, stream=True))
     batches, before = loader(0), ids(loader)
     path = min(epoch_folder(workdir.shards, 0).glob("*.tar"))
     whole = path.read_bytes()
@@ -209,7 +209,7 @@ def test_the_end_of_a_tar_that_was_cut_while_it_was_streamed(workdir: Workdir) -
 def test_many_damaged_samples_end_the_run(
     workdir: Workdir, workers: int, stream: bool, is_one_line: Callable[..., str]
 ) -> None:
-    loader = ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4, workers=workers, stream=stream))
+    loader = ChipLoader(workdir, LoaderOptions(batch_size=4, workers=workers, stream=stream))
     before = ids(loader)
     bad = before[: MOST_DAMAGED + 1] if not workers else before  # each process counts its own
     with damaged(workdir, bad, stream), pytest.raises(ShardError) as caught:
@@ -228,7 +228,7 @@ def test_a_lost_process_is_one_line(is_one_line: Callable[..., str]) -> None:
     with pytest.raises(TrainingError) as caught, lost_processes_named():
         list(Batches(Killed(), [[0], [1]], 2, LoaderOptions(batch_size=1, workers=1)))
     assert "a process that decodes chips was lost" in is_one_line(caught.value)
-    assert "lower --workers" in str(caught.value)
+    assert "lower workers or batch_size" in str(caught.value)
 
 
 def test_a_missing_shard_is_named_before_training(workdir: Workdir) -> None:
@@ -236,7 +236,7 @@ def test_a_missing_shard_is_named_before_training(workdir: Workdir) -> None:
     hidden = path.rename(path.with_suffix(".hidden"))
     try:
         with pytest.raises(ShardError, match=path.name):
-            ChipLoader(workdir, workdir.shards, LoaderOptions())
+            ChipLoader(workdir, LoaderOptions(16))
     finally:
         hidden.rename(path)
 
@@ -247,7 +247,7 @@ def test_shards_of_other_epochs_are_refused(workdir: Workdir, tmp_path: Path) ->
     try:
         path.write_bytes(msgspec.json.encode(msgspec.json.decode(whole) | {"id": "another"}))
         with pytest.raises(ShardError, match="export-shards"):
-            ChipLoader(workdir, workdir.shards, LoaderOptions())
+            ChipLoader(workdir, LoaderOptions(16))
     finally:
         path.write_bytes(whole)
 
@@ -261,7 +261,7 @@ def test_epochs_without_their_negatives_in_shards_are_refused(workdir: Workdir, 
     (tmp_path / "rpn.pkl").write_bytes(pickle.dumps(everywhere, protocol=2))
     mine_negatives(workdir, tmp_path / "rpn.pkl", NegativeOptions(), workers=ONE)
     with pytest.raises(ShardError, match="export-shards"):
-        ChipLoader(workdir, workdir.shards, LoaderOptions())
+        ChipLoader(workdir, LoaderOptions(16))
     export_shards(workdir, ExportOptions(chips_per_shard=20), workers=ONE)
-    found = np.array(ids(ChipLoader(workdir, workdir.shards, LoaderOptions(batch_size=4))))
+    found = np.array(ids(ChipLoader(workdir, LoaderOptions(batch_size=4))))
     assert (found % CHIPS_PER_IMAGE >= FIRST_NEGATIVE).any()

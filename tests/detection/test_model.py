@@ -146,9 +146,9 @@ def test_the_start_depends_on_the_seed_alone_and_leaves_the_global_generator():
 
 def test_unknown_models_and_senseless_class_counts_are_refused():
     with pytest.raises(OptionError, match="no model 'vgg': choose one of resnet50, resnet101"):
-        build_model("vgg")
+        build_model("vgg", 2, 64)
     with pytest.raises(OptionError, match="at least one class"):
-        build_model("tiny", 0)
+        build_model("tiny", 0, 64)
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def test_half_a_run(
 def test_numbers_that_are_none(tmp_path: Path) -> None:
     """Python writes NaN and Infinity, which are no JSON; they are read as they are."""
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "run.json").write_text(json.dumps({"chipper_version": "1", "dataset_id": "x", "training": {}}))
+    config = {"chipper_version": "1", "dataset_id": "x", "positive_options": {}, "training": {}}
+    (tmp_path / "a" / "run.json").write_text(json.dumps(config))
     (tmp_path / "a" / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n{"step": 2, "loss": Infinity}\n')
     (run,) = read_runs(tmp_path)
     assert np.isnan(run.curves["loss"][0])

@@ -151,8 +151,8 @@ def test_training_reads_shards_at_a_url_in_other_processes(
     remote = Workdir(local.path, location(f"{bucket}/shards"))
     exported(remote, 1, drawn.images)
     batches = [
-        [batch.chip_ids.tolist() for batch in ChipLoader(local, shards, LoaderOptions(4, workers))(0)]
-        for shards, workers in ((local.shards, 0), (remote.shards, 0), (remote.shards, 2))
+        [batch.chip_ids.tolist() for batch in ChipLoader(place, LoaderOptions(4, workers))(0)]
+        for place, workers in ((local, 0), (remote, 0), (remote, 2))
     ]
     assert batches[0] == batches[1] == batches[2]
     assert len(batches[0]) > 3

@@ -1,4 +1,4 @@
-"""chipper.detection.picture: what is looked at is the same whether it lies in memory or is read from a file meanwhile."""
+"""chipper.inference.picture: what is looked at is the same whether it lies in memory or is read from a file meanwhile."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 import chipper.images.windowed
 from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
 from chipper.detection.model import build_model
-from chipper.detection.picture import InMemory, mirrored, opened
 from chipper.images.options import PixelOptions
 from chipper.images.windowed import WindowedImage
+from chipper.inference.picture import mirrored, opened
+from chipper.mining.scales import ValidRange
 
-EVERYTHING = (0.0, float("inf"))
+EVERYTHING = ValidRange()
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_boxes_and_mirrored_boxes_are_those_in_memory(file: Path, box: Any, size
 
 def test_an_image_in_memory_is_given_as_it_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(np.asarray(InMemory(pixels).cut((0, 0, 40, 30), (40, 30))), pixels)
+    np.testing.assert_array_equal(np.asarray(opened(pixels).cut((0, 0, 40, 30), (40, 30))), pixels)
     np.testing.assert_array_equal(mirrored(pixels), pixels[:, ::-1])
 
 
