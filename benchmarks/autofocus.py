@@ -47,8 +47,7 @@ def main() -> None:
     pyramid = InferenceScales.trained_on(scales, parse_valid_ranges(method.ranges, scales))
     images = read_images(val_json)
     print(
-        "| finer scales only where the probability of small objects is at least | AP | APs | APm | APl | pixels |\n"
-        "|---|---|---|---|---|---|"
+        "| finer scales where small objects are at least so likely | AP | APs | APm | APl | pixels |\n|---|---|---|---|---|---|"
     )
     for focus in (None, 0.05, 0.1, 0.2, 0.4):
         heard = Listening()

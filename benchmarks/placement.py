@@ -68,7 +68,7 @@ def table(title: str, parts: Parts, levels: int, seconds: float) -> None:
         "--placement slide": (cover_anywhere,),
     }
     base = sum(count(cover, STRIDE))
-    print(f"| {title} | windows | against the grid | time a canvas |\n|---|---|---|---|")
+    print(f"| {title} | windows | compared with the grid | time per canvas |\n|---|---|---|---|")
     for name, (way, *more) in ways.items():
         windows = sum(count(way, *more))
         took = best_of(lambda way=way, more=more: sum(count(way, *more)), 3) / levels * 1e6

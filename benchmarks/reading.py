@@ -77,7 +77,7 @@ def main() -> None:
 
         rates = {(workers, stream): batches(workers, stream) for stream in (False, True) for workers in (1, 2)}
     n, size = len(pool), pool.set.bytes
-    print("| one core | samples a second | compared with | ratio |\n|---|---|---|---|")
+    print("| one core | samples per second | compared with | ratio |\n|---|---|---|---|")
     theirs = f"webdataset in order: {n / stream:,.0f}"
     print(f"| raw, by offset, in random order | {n / offset:,.0f} | {theirs} | {stream / offset:.1f} x |")
     print(f"| decoded with labels | {n / decoded:,.0f} | bare decoding: {n / limit:,.0f} | {limit / decoded:.0%} |")

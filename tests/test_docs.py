@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from architecture import modules
 
 from chipper.cli.__main__ import document as commands
 from chipper.schemas.__main__ import document
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALL = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 
 
 def test_formats_page_is_made_from_the_schemas() -> None:
@@ -66,7 +68,18 @@ def test_readme_has_the_four_lines() -> None:
     assert "\n".join(f"    {line}" for line in lines) in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_files_and_modules_that_a_page_names_are_there(page: Path) -> None:
+    """Files of this repository, and the modules in brackets behind a title, like [`mining.labels`, `coco.masks`]."""
+    text = page.read_text()
+    for name in re.findall(r"`((?:chipper|cli|schemas|tests|benchmarks|docs|\.ci)/[\w./-]+\.\w+)`", text):
+        assert (ROOT / name).exists(), name
+    for title in re.findall(r"^#+ .*\[(`.+`)\]$", text, re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", title):
+            assert f"chipper.{name}" in modules(), name
