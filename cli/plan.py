@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from chipper.cli.console import ConsoleMonitor, human_bytes, print_table
 from chipper.cli.mining import data_rows
 from chipper.cli.options import coco_argument, jobs_option, positive_options
 from chipper.cli.session import Session
-from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.mining.options import PositiveOptions
 from chipper.parallel.workers import Workers
 
 
@@ -36,35 +34,22 @@ def plan(coco: Path, suggest: bool, jobs: int, **options: Any) -> None:
     Example: chipper plan coco.json --suggest
     """
     from chipper.coco.reading import read_coco
-    from chipper.mining.parts import parts_of
-    from chipper.mining.plan import plan_chips
+    from chipper.manifest.planning import plan_dataset
     from chipper.mining.suggest import suggest as suggested_options
 
-    asked = PositiveOptions.parse(**options)
+    asked, workers = PositiveOptions.parse(**options), Workers(jobs)
     monitor = ConsoleMonitor()
     with monitor.stage(f"reading {coco}"):
         content = read_coco(coco)
-    parts = parts_of(content.images, content.annotations)
-
-    def report_of(chosen: PositiveOptions, what: str) -> dict[str, Any]:
-        plans = []
-        with monitor.progress(f"planning {what} (images)", len(content.images)) as advance:
-            for part in Workers(jobs).threads(plan_chips, [(*part, chosen) for part in parts]):
-                plans.append(part)
-                advance(part.images)
-        return reduce(add, plans).report(chosen, NegativeOptions.per_image)
-
-    report = report_of(asked, "the scales asked for" if suggest else "chips")
+    report = plan_dataset(content, asked, workers, monitor, "the scales asked for" if suggest else "chips")
     report["records_left_out"] = len(content.skipped)
     suggestion = None
     if suggest:
         found = suggested_options(content.images, content.annotations, asked.chip_size)
         ranges = {"scales": found.scales, "valid_ranges": found.valid_ranges}
-        suggestion = {
-            **ranges,
-            "reasons": list(found.reasons),
-            "plan": report_of(PositiveOptions.parse(**{**options, **ranges}), "the scales suggested"),
-        }
+        suggested = PositiveOptions.parse(**{**options, **ranges})
+        planned = plan_dataset(content, suggested, workers, monitor, "the scales suggested")
+        suggestion = {**ranges, "reasons": list(found.reasons), "plan": planned}
     session = Session.current()
     session.data = {**report, "suggestion": suggestion}
     if session.as_json or session.quiet:

@@ -1,0 +1,30 @@
+"""What mining a whole data set would give, part by part, in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+from typing import Any
+
+from chipper.coco.reading import Coco
+from chipper.mining.options import NegativeOptions, PositiveOptions
+from chipper.mining.parts import parts_of
+from chipper.mining.plan import Plan, plan_chips
+from chipper.parallel.progress import Monitor
+from chipper.parallel.workers import Workers
+
+
+def plan_dataset(
+    coco: Coco, options: PositiveOptions, workers: Workers, monitor: Monitor, what: str = "chips"
+) -> dict[str, Any]:
+    """`chipper.mining.plan.Plan.report` of all images of ``coco``; ``what`` is planned, as the monitor says it."""
+
+    def plans() -> Iterator[Plan]:
+        tasks = [(*part, options) for part in parts_of(coco.images, coco.annotations)]
+        with monitor.progress(f"planning {what} (images)", len(coco.images)) as advance:
+            for plan in workers.threads(plan_chips, tasks):
+                yield plan
+                advance(plan.images)
+
+    return reduce(add, plans()).report(options, NegativeOptions.per_image)
