@@ -41,14 +41,15 @@ def plan(coco: Path, suggest: bool, jobs: int, **options: Any) -> None:
     monitor = ConsoleMonitor()
     with monitor.stage(f"reading {coco}"):
         content = read_coco(coco)
-    report = plan_dataset(content, asked, workers, monitor, "the scales asked for" if suggest else "chips")
+    what = "the scales asked for" if suggest else "chips"
+    report = plan_dataset(content, asked, workers=workers, monitor=monitor, what=what)
     report["records_left_out"] = len(content.skipped)
     suggestion = None
     if suggest:
         found = suggested_options(content.images, content.annotations, asked.chip_size)
         ranges = {"scales": found.scales, "valid_ranges": found.valid_ranges}
         suggested = PositiveOptions.parse(**{**options, **ranges})
-        planned = plan_dataset(content, suggested, workers, monitor, "the scales suggested")
+        planned = plan_dataset(content, suggested, workers=workers, monitor=monitor, what="the scales suggested")
         suggestion = {**ranges, "reasons": list(found.reasons), "plan": planned}
     session = Session.current()
     session.data = {**report, "suggestion": suggestion}

@@ -11,12 +11,17 @@ from chipper.coco.reading import Coco
 from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.mining.parts import parts_of
 from chipper.mining.plan import Plan, plan_chips
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 
 
 def plan_dataset(
-    coco: Coco, options: PositiveOptions, workers: Workers, monitor: Monitor, what: str = "chips"
+    coco: Coco,
+    options: PositiveOptions,
+    *,
+    workers: Workers = Workers(),  # noqa: B008, it is frozen
+    monitor: Monitor = SILENT,
+    what: str = "chips",
 ) -> dict[str, Any]:
     """`chipper.mining.plan.Plan.report` of all images of ``coco``; ``what`` is planned, as the monitor says it."""
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from chipper.cli.main import main
 from chipper.errors import DependencyError, StorageError, WorkdirError
+from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import Monitor
 from chipper.report.collect import collect
@@ -150,13 +151,13 @@ def test_one_part_is_read_at_a_time(drawn: Any, tmp_path: Path, build: Any, monk
     workdir = build(drawn.coco, tmp_path / "chips")
     order: list[str] = []
     for name in ("images", "labels"):
-        read = getattr(Workdir, name)
+        read = getattr(Manifest, name)
 
-        def spy(self: Workdir, dataset: Any, part: int, *rest: Any, name: str = name, read: Any = read) -> Any:
+        def spy(self: Manifest, part: int, *rest: Any, name: str = name, read: Any = read) -> Any:
             order.append(f"{name} {part}")
-            return read(self, dataset, part, *rest)
+            return read(self, part, *rest)
 
-        monkeypatch.setattr(Workdir, name, spy)
+        monkeypatch.setattr(Manifest, name, spy)
     collect(workdir, Monitor())
     assert order == [f"{name} {part}" for part in range(4) for name in ("images", "labels")]
 
