@@ -19,7 +19,7 @@ from chipper.cli.options import (
     workdir_option,
     workers_options,
 )
-from chipper.manifest.dataset import Dataset
+from chipper.manifest.summary import negative_rows, positive_rows
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.parallel.workers import Workers
@@ -67,47 +67,7 @@ def build_positives(
         dry_run=dry_run,
     )
     title = f"Positive chips in {workdir.path}" + (" (dry run: nothing written)" if dry_run else "")
-    print_summary(title, _positive_rows(dataset), {"workdir": str(workdir.path), "id": dataset.id, **dataset.counts})
-
-
-def data_rows(counts: dict[str, Any], listed: str = "") -> list[tuple[str, str]]:
-    """What is in the data set and what of it chips cover; ``listed`` says where the boxes that they do not cover are named."""
-    covered = counts["boxes_covered"] / max(counts["boxes"], 1)
-    rows = [
-        ("images", f"{counts['images']:,} ({counts['images_without_objects']:,} without objects)"),
-        ("boxes", f"{counts['boxes']:,} and {counts['crowds']:,} crowd regions"),
-        (
-            "boxes covered",
-            f"{counts['boxes_covered']:,} ({covered:.2%}), "
-            f"{counts['boxes_moved_to_coarser_scale']:,} of them at a coarser scale than their own",
-        ),
-    ]
-    for name, reason in (
-        ("boxes_in_no_valid_range", "in no valid range"),
-        ("boxes_no_chip_can_hold", "larger than any chip"),
-    ):
-        if counts[name]:
-            rows.append(("boxes not covered", f"{counts[name]:,} {reason}{listed}"))
-    return rows
-
-
-def _positive_rows(dataset: Dataset) -> list[tuple[str, str]]:
-    counts, listed = dataset.counts, " (listed in skipped.parquet)"
-    chips = counts["positive_chips"]
-    rows = data_rows(counts, listed)
-    skipped = counts["skipped"]
-    rows += [("left out", f"{number:,} x {reason}{listed}") for reason, number in skipped.items()]
-    rows += [(f"chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
-    total = sum(chips.values())
-    rows += [
-        (
-            "chips in all",
-            f"{total:,} ({total / counts['images'] / dataset.options['variants']:.2f} per image and variant)",
-        ),
-        ("labels", f"{counts['labels']:,} ({counts['valid_labels']:,} valid)"),
-        ("epochs", f"{dataset.options['epochs']}"),
-    ]
-    return rows
+    print_summary(title, positive_rows(dataset), {"workdir": str(workdir.path), "id": dataset.id, **dataset.counts})
 
 
 @command("mine-negatives")
@@ -146,17 +106,7 @@ def mine_negatives(
     negative = NegativeOptions(min_proposals_finest=min_proposals[0], min_proposals=min_proposals[1], **options)
     dataset = mine_negatives(workdir, proposals, negative, workers=workers, monitor=ConsoleMonitor(), dry_run=dry_run)
     assert dataset.negatives is not None
-    counts = dataset.negatives.counts
-    chips = counts["negative_chips"]
-    images = dataset.counts["images"]
-    rows = [
-        ("images", f"{images:,}"),
-        ("proposals used", f"{counts['proposals']:,} ({counts['proposals'] / images:.0f} per image)"),
-    ]
-    rows += [(f"negative chips at scale {scale}", f"{number:,}") for scale, number in chips.items()]
-    rows += [
-        ("negative chips in all", f"{sum(chips.values()):,} ({sum(chips.values()) / images:.2f} per image)"),
-        ("in each epoch", f"at most {negative.per_image} per image, drawn anew"),
-    ]
+    negatives = dataset.negatives
     title = f"Negative chips in {workdir.path}" + (" (dry run: nothing written)" if dry_run else "")
-    print_summary(title, rows, {"workdir": str(workdir.path), "id": dataset.negatives.id, "images": images, **counts})
+    data = {"workdir": str(workdir.path), "id": negatives.id, "images": dataset.counts["images"], **negatives.counts}
+    print_summary(title, negative_rows(dataset), data)

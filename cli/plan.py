@@ -11,9 +11,9 @@ from rich.table import Table
 
 from chipper.cli.command import command
 from chipper.cli.console import ConsoleMonitor, human_bytes, print_table
-from chipper.cli.mining import data_rows
 from chipper.cli.options import coco_argument, jobs_option, positive_options
 from chipper.cli.session import Session
+from chipper.manifest.summary import data_rows
 from chipper.mining.options import PositiveOptions
 from chipper.parallel.workers import Workers
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def export_shards(
 ) -> None:
     """Render the chips into WebDataset shards.
 
-    Shards that are whole already are left alone, so a stopped run goes on where it was.
+    Shards that are complete already are left alone, so a stopped run goes on where it was.
 
     \b
     Example: chipper export-shards
@@ -87,42 +86,16 @@ def export_shards(
         if layout == "epochs"
         else []
     )
-    kinds: Counter[str] = Counter()
-    for receipt in exported.receipts:
-        kinds[receipt.kind] += receipt.samples
-    size = sum(receipt.bytes for receipt in exported.receipts)
-    samples = sum(kinds.values())
-    unread = (
-        "" if exported.rendered else " (none was read: every shard is whole already; --overwrite renders them again)"
-    )
-    rows = [
-        ("images from", f"{exported.image_dir}{unread}"),
-        (
-            "shards",
-            f"{len(exported.receipts):,} ({exported.rendered:,} rendered, "
-            f"{len(exported.receipts) - exported.rendered:,} whole already)",
-        ),
-        *((f"{kind} chips", f"{number:,}") for kind, number in kinds.items()),
-        ("bytes", f"{human_bytes(size)} ({human_bytes(size / max(samples, 1))} per chip)"),
-    ]
+    rows = exported.rows
     if copied:
         more = sum(receipt.bytes for receipt in copied)
         rows.append(("epochs", f"{sum(receipt.samples for receipt in copied):,} chips, {human_bytes(more)} more"))
     faults = exported.faults
-    if faults:
-        rows.append(
-            (
-                "images lost",
-                f"{len({f.image_id for _, f in faults}):,} with {sum(f.chips for _, f in faults):,} chips "
-                f"(listed in {workdir.shards / 'errors.parquet'})",
-            )
-        )
-        rows += [("", f"{fault.file_name}: {fault.error}") for _, fault in faults[:5]]
     data = {
         "shards": len(exported.receipts),
         "rendered": exported.rendered,
-        "chips": kinds,
-        "bytes": size,
+        "chips": exported.chips,
+        "bytes": exported.bytes,
         "epoch_shards": len(copied),
         "lost": [
             {"image_id": f.image_id, "file_name": f.file_name, "error": f.error, "chips": f.chips, "shard": shard}
@@ -142,7 +115,7 @@ def _print_plan(workdir: Workdir, options: ExportOptions, image_dir: Path | None
     chips = {"to render": sum(shard.chips for shard in missing), "in all": sum(shard.chips for shard in plan.shards)}
     rows = [
         ("images from", str(plan.image_dir)),
-        ("shards", f"{len(plan.shards):,} ({len(missing):,} to render, {len(plan.done):,} whole already)"),
+        ("shards", f"{len(plan.shards):,} ({len(missing):,} to render, {len(plan.done):,} complete already)"),
         ("chips", f"{chips['in all']:,} ({chips['to render']:,} to render)"),
     ]
     data = {"folder": str(workdir.shards), "shards": len(plan.shards), "to_render": len(missing), "chips": chips}
@@ -166,15 +139,8 @@ def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
     checked = verify_shards(workdir.shards, deep=deep, workers=Workers(jobs), monitor=ConsoleMonitor())
     for fault in checked.faults:
         click.echo(fault, err=True)
-    print_summary(
-        f"Verified {workdir.shards}",
-        [
-            ("shards", f"{checked.shards:,} ({len(checked.faults):,} with faults)"),
-            ("samples", f"{checked.samples:,}"),
-            ("bytes", human_bytes(checked.bytes)),
-        ],
-        {"shards": checked.shards, "samples": checked.samples, "bytes": checked.bytes, "faults": checked.faults},
-    )
+    data = {"shards": checked.shards, "samples": checked.samples, "bytes": checked.bytes, "faults": checked.faults}
+    print_summary(f"Verified {workdir.shards}", checked.rows, data)
     if checked.faults:
         raise ShardError(
             f"{len(checked.faults)} faults in {workdir.shards}; run `{checked.cure}` to repair those shards"

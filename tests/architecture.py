@@ -15,7 +15,7 @@ BEGIN, END = "<!-- the map, written by `python -m tests.architecture` -->\n", "<
 
 # in the order data flows; a package imports from the rows above its own, and from its own row
 ROWS = [
-    ["schemas", "errors", "seeds", "quantities"],
+    ["schemas", "errors", "seeds", "quantities", "html"],
     ["columns", "grouping", "checks"],
     ["kernels", "storage", "parallel"],
     ["mining", "coco"],
@@ -30,6 +30,7 @@ ROWS = [
     ["detection"],
     ["report"],
     ["demo"],
+    ["api"],
     ["cli"],
 ]
 SOURCES = {"chipper": ROOT / "chipper", "chipper.cli": ROOT / "cli", "chipper.schemas": ROOT / "schemas"}

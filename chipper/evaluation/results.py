@@ -83,7 +83,7 @@ def read_results(path: Path) -> list[Detection]:
     """The finite detections of a COCO results file.
 
     Raises:
-        ResultsError: it cannot be read, or is no such file.
+        ResultsError: it cannot be read, or is not such a file.
     """
     try:
         content = json.loads(read_bytes(path, ResultsError, "detections", _RESULTS_CURE))
@@ -91,14 +91,19 @@ def read_results(path: Path) -> list[Detection]:
         raise ResultsError(
             f"{path} is not JSON ({type(error).__name__}: {str(error)[:100]}); {_RESULTS_CURE}"
         ) from None
+    return results_of(content, str(path))
+
+
+def results_of(content: Any, name: str) -> list[Detection]:
+    """The finite detections of a list of COCO results; ResultsError, of ``name``, where it is something else."""
     try:
         found = msgspec.convert(content, type=list[Detection])
     except msgspec.ValidationError as error:
-        raise ResultsError(f"{path} is no COCO results file ({error}); {_RESULTS_CURE}") from None
+        raise ResultsError(f"{name} is not a list of COCO results ({error}); {_RESULTS_CURE}") from None
     return [d for d in found if all(map(math.isfinite, (*d.bbox, d.score)))]
 
 
-def pack_masks(path: Path, images: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+def pack_masks(path: str, images: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
     """Pack the masks, which are RLE, and raise ResultsError at one that is none of its image: pycocotools trusts them."""
     sizes = {image["id"]: [image.get("height"), image.get("width")] for image in images}
     for entry in found:

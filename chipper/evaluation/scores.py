@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from chipper.coco.reading import read_ground_truth
 from chipper.errors import ResultsError, option
-from chipper.evaluation.results import dataset_of, pack_masks, read_results
-from chipper.parallel.progress import Monitor
+from chipper.evaluation.results import dataset_of, pack_masks, read_results, results_of
+from chipper.html import two_columns
+from chipper.parallel.progress import SILENT, Monitor
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
@@ -32,9 +33,26 @@ class Evaluation:
     curves: dict[str, Curve] = field(compare=False)  # precision by the same, at IoU 0.5
     recall: Curve = field(compare=False)  # where it is taken
 
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The numbers, for people: those of all classes, then one row a class that has objects."""
+        seen = {name: numbers for name, numbers in self.per_class.items() if numbers["AP"] >= 0}
+        rows = [(name, f"{value:.4f}") for name, value in self.numbers.items()]
+        rows += [
+            (name, "  ".join(f"{what} {value:.4f}" for what, value in found.items())) for name, found in seen.items()
+        ]
+        if len(seen) < len(self.per_class):
+            rows.append(("without objects", f"{len(self.per_class) - len(seen):,} more classes"))
+        return rows
 
-def evaluate(coco_path: Path, detections: Path, masks: bool = False, monitor: Monitor | None = None) -> Evaluation:
-    """Evaluate a COCO results file against a COCO file, by boxes or by ``masks``.
+    def _repr_html_(self) -> str:
+        return two_columns(self.rows, "Evaluation")
+
+
+def evaluate(
+    coco_path: Path, detections: Path | list[dict[str, Any]], masks: bool = False, monitor: Monitor = SILENT
+) -> Evaluation:
+    """Evaluate COCO results, a file or the list that it holds, against a COCO file, by boxes or by ``masks``.
 
     Images and annotations count, or are left out, as build-positives has them; boxes are not clipped, as with pycocotools.
     Detections that are not finite are left out; those of categories that the COCO file does not have count for nothing, as
@@ -45,25 +63,25 @@ def evaluate(coco_path: Path, detections: Path, masks: bool = False, monitor: Mo
         ResultsError: the results cannot be read, or are of other images or categories.
     """
     content = dataset_of(read_ground_truth(coco_path, masks), masks)
+    name = "the list of detections" if isinstance(detections, list) else str(detections)
+    given = results_of(detections, name) if isinstance(detections, list) else read_results(detections)
     found: list[dict[str, Any]] = [
         {"image_id": d.image_id, "category_id": d.category_id, "score": d.score}
         | ({"segmentation": d.segmentation} if masks else {"bbox": list(d.bbox)})
-        for d in read_results(detections)
+        for d in given
     ]
     if masks and any(entry["segmentation"] is None for entry in found):
-        raise ResultsError(
-            f"{detections} has no masks; train with {option('masks')}, or leave out {option('masks')} here"
-        )
+        raise ResultsError(f"{name} has no masks; train with {option('masks')}, or leave out {option('masks')} here")
     if masks:
-        pack_masks(detections, content["images"], found)
+        pack_masks(name, content["images"], found)
     unknown = {entry["image_id"] for entry in found} - {image["id"] for image in content["images"]}
     if unknown:
         raise ResultsError(
-            f"{detections} has detections in {len(unknown)} images that {coco_path} does not have, or has in no usable "
+            f"{name} has detections in {len(unknown)} images that {coco_path} does not have, or has in no usable "
             f"form (the first: {min(unknown)}); give the annotations that `chipper predict` ran on"
         )
     names = _names(content["categories"])
-    _check_categories(detections, found, names, monitor or Monitor())
+    _check_categories(name, found, names, monitor)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         run = _matched(content, found, kind="segm" if masks else "bbox")
         run.summarize()
@@ -86,7 +104,7 @@ def _names(categories: list[dict[str, Any]]) -> dict[int, str]:
     return {k: name if shared[name] == 1 else f"{name} ({k})" for k, name in names.items()}
 
 
-def _check_categories(path: Path, found: list[dict[str, Any]], names: dict[int, str], monitor: Monitor) -> None:
+def _check_categories(path: str, found: list[dict[str, Any]], names: dict[int, str], monitor: Monitor) -> None:
     """Warn of detections of categories that there are not; raise ResultsError where all are."""
     strange = Counter(entry["category_id"] for entry in found if entry["category_id"] not in names)
     if not strange:

@@ -15,7 +15,9 @@ from pathlib import Path
 from chipper.coco.checking import usable_name
 from chipper.columns import NEGATIVE, POSITIVE
 from chipper.errors import OptionError, WorkdirError, option
+from chipper.html import joined, paragraph, two_columns
 from chipper.manifest.dataset import DATASET, REBUILD, Dataset, check_contents
+from chipper.manifest.summary import negative_rows, positive_rows
 from chipper.manifest.tables import WHOLE, Manifest
 from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, SchemaMismatch
 from chipper.schemas.table import check_version
@@ -29,6 +31,18 @@ class Workdir:
         self.path = path
         self.shards = shards or path / "shards"
         """Where the shards lie: a folder, or a URL."""
+
+    def __repr__(self) -> str:
+        return f"Workdir({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        if not self.exists():
+            return paragraph(f"No finished workdir lies in {self.path} yet.")
+        dataset = self.dataset()
+        tables = [two_columns(positive_rows(dataset), f"Positive chips in {self.path}")]
+        if dataset.negatives is not None:
+            tables.append(two_columns(negative_rows(dataset), "Negative chips"))
+        return joined(tables)
 
     @property
     def runs(self) -> Path:

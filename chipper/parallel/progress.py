@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from chipper.errors import spelled
+
+log = logging.getLogger("chipper")
 
 
 class Monitor:
@@ -37,3 +42,24 @@ class Monitor:
 
 
 SILENT = Monitor()
+
+
+class LoggingMonitor(Monitor):
+    """Logs as Python's ``logging`` does: progress as information, which is not shown by default, and warnings, which are."""
+
+    def note(self, message: str) -> None:
+        log.info("%s", spelled(message))
+
+    def detail(self, message: str) -> None:
+        log.debug("%s", spelled(message))
+
+    def warn(self, message: str) -> None:
+        log.warning("%s", spelled(message))
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        self.note(what)
+        yield
+
+
+LOGGED = LoggingMonitor()

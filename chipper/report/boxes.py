@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from chipper.columns import Ints
+from chipper.html import Markup, code, joined, paragraph, table, tag
 from chipper.mining.plan import SMALL
 from chipper.quantities import human_bytes
 from chipper.report.charts import size_chart
 from chipper.report.collect import EXAMPLES, Report
 from chipper.report.formatting import CLASSES_SHOWN, chart, many, number, scale_cell, scale_names, share
-from chipper.report.html import Markup, code, joined, paragraph, table, tag
 from chipper.report.tally import CLASSES
 
 

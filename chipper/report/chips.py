@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from chipper.columns import NEGATIVE, POSITIVE, Ints
+from chipper.html import Markup, code, joined, paragraph, table, tag
 from chipper.mining.plan import USUAL_OVERLAP, WHOLE_IMAGE_PIXELS
 from chipper.pictures.palette import NEGATIVE as NEGATIVE_COLOUR
 from chipper.pictures.palette import hex_colour, scale_colour
 from chipper.report.charts import count_chart, label_chart, pixel_chart
 from chipper.report.collect import Report
 from chipper.report.formatting import chart, many, median_of, number, scale_cell, scale_names, share, swatch
-from chipper.report.html import Markup, code, joined, paragraph, table, tag
 from chipper.report.svg import BAR
 
 

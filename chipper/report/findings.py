@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from chipper.evaluation.saved import SavedEvaluation
+from chipper.html import Markup, tag
 from chipper.report.collect import Report
 from chipper.report.formatting import many, scale_names, share
-from chipper.report.html import Markup, tag
 
 LARGE_ENOUGH = 0.9
 """Share of the boxes that chips should show with 32 px or more; `chipper plan --suggest` aims at it."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from chipper.columns import Ints
+from chipper.html import Markup, joined, tag
 from chipper.pictures.palette import hex_colour, scale_colour
 from chipper.report.collect import Report
-from chipper.report.html import Markup, joined, tag
 from chipper.report.svg import Chart
 
 CLASSES_SHOWN = 30  # in a table; the rest is summed up or folded away

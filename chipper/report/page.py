@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chipper.html import Markup, joined, paragraph, tag
 from chipper.manifest.workdir import Workdir
 from chipper.mining.plan import WHOLE_IMAGE_PIXELS
 from chipper.parallel.progress import SILENT, Monitor
@@ -11,7 +12,6 @@ from chipper.report import boxes, chips, results, training
 from chipper.report.collect import Report, collect
 from chipper.report.findings import findings
 from chipper.report.formatting import many, number, share
-from chipper.report.html import Markup, joined, paragraph, tag
 from chipper.report.style import STYLE
 from chipper.report.svg import need_matplotlib
 from chipper.storage.files import atomic

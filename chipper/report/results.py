@@ -7,13 +7,13 @@ import io
 import numpy as np
 
 from chipper import __version__
+from chipper.html import Markup, code, joined, jpeg, paragraph, table, tag
 from chipper.pictures.drawing import draw_sample
 from chipper.pictures.palette import IGNORED, INVALID, VALID, hex_colour
 from chipper.quantities import human_bytes
 from chipper.report.charts import shard_chart
 from chipper.report.collect import Report
 from chipper.report.formatting import chart, many, number, scale_names, swatch, word
-from chipper.report.html import Markup, code, joined, jpeg, paragraph, table, tag
 from chipper.report.shards import SampleChip
 
 SHOWN = 224  # px, of a sample chip in the page

@@ -6,10 +6,10 @@ import numpy as np
 
 from chipper.evaluation.saved import SavedEvaluation
 from chipper.evaluation.scores import METRICS
+from chipper.html import Markup, code, joined, paragraph, table, tag
 from chipper.report.charts import LINES, precision_chart, training_chart
 from chipper.report.collect import Report
 from chipper.report.formatting import CLASSES_SHOWN, chart, folded, many, swatch, word
-from chipper.report.html import Markup, code, joined, paragraph, table, tag
 from chipper.report.runs import Run
 
 CURVES_NAMED = 6  # classes whose precision is drawn

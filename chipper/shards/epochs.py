@@ -47,7 +47,7 @@ def export_epochs(
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
 ) -> list[Receipt]:
-    """Copy the pool's samples into shards of each epoch, in its order; shards that are whole already are left alone.
+    """Copy the pool's samples into shards of each epoch, in its order; shards that are complete already are left alone.
 
     Raises:
         ShardError: the pool is not whole.

@@ -7,6 +7,7 @@ decodes each image once, and sends back the receipts of the stripe's shards.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from chipper.html import two_columns
 from chipper.manifest.dataset import DATASET
 from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
+from chipper.quantities import human_bytes
 from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS, LABELS
 from chipper.shards.options import ExportOptions
 from chipper.shards.planning import ShardPlan, plan_shards
@@ -36,6 +39,8 @@ from chipper.shards.writing import (
 from chipper.storage.files import remove, write_json, write_table
 from chipper.storage.lock import locked
 
+ERRORS = "errors.parquet"  # beside the shards: images that could not be rendered
+_NAMED = 5  # of them in a summary
 STRIPES_A_WORKER = 4  # fewer would leave workers idle at the end
 
 
@@ -43,6 +48,7 @@ STRIPES_A_WORKER = 4  # fewer would leave workers idle at the end
 class Exported:
     """What export-shards did."""
 
+    folder: Path  # of the shards
     receipts: list[Receipt]
     rendered: int  # shards that this run wrote
     image_dir: Path
@@ -51,6 +57,49 @@ class Exported:
     def faults(self) -> list[tuple[str, ImageFault]]:
         """Shard and image of every image that could not be rendered."""
         return [(receipt.name, fault) for receipt in self.receipts for fault in receipt.faults]
+
+    @property
+    def lost(self) -> list[str]:
+        """A line for each image that could not be rendered; one whose chips are in several shards has one line."""
+        return list(
+            dict.fromkeys(f"{fault.file_name}: {fault.error}; its chips are left out" for _, fault in self.faults)
+        )
+
+    @property
+    def chips(self) -> dict[str, int]:
+        """Chips in the shards by kind."""
+        kinds: Counter[str] = Counter()
+        for receipt in self.receipts:
+            kinds[receipt.kind] += receipt.samples
+        return dict(kinds)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all shards."""
+        return sum(receipt.bytes for receipt in self.receipts)
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """What was done, for people: name and text."""
+        whole = len(self.receipts) - self.rendered
+        unread = "" if self.rendered else " (not read: every shard is complete; overwrite renders them again)"
+        rows = [
+            ("images from", f"{self.image_dir}{unread}"),
+            ("shards", f"{len(self.receipts):,} ({self.rendered:,} rendered, {whole:,} complete already)"),
+            *((f"{kind} chips", f"{number:,}") for kind, number in self.chips.items()),
+            (
+                "bytes",
+                f"{human_bytes(self.bytes)} ({human_bytes(self.bytes / max(sum(self.chips.values()), 1))} per chip)",
+            ),
+        ]
+        if faults := [fault for _, fault in self.faults]:
+            chips, listed = sum(fault.chips for fault in faults), self.folder / ERRORS
+            rows.append(("images lost", f"{number_of_images(faults):,} with {chips:,} chips (listed in {listed})"))
+            rows += [("", f"{fault.file_name}: {fault.error}") for fault in faults[:_NAMED]]
+        return rows
+
+    def _repr_html_(self) -> str:
+        return two_columns(self.rows, f"Shards in {self.folder}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +119,7 @@ class ExportPlan:
 def plan_shard_export(
     workdir: Workdir, options: ExportOptions, *, image_dir: Path | None = None, monitor: Monitor = SILENT
 ) -> ExportPlan:
-    """Find the images and the shards that are whole already; errors are those of `export_shards`."""
+    """Find the images and the shards that are complete already; errors are those of `export_shards`."""
     manifest = workdir.open()
     images = manifest.image_dir(image_dir)
     monitor.note(f"images are in {images}")
@@ -87,7 +136,7 @@ def export_shards(
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
 ) -> Exported:
-    """Render all chips of ``workdir`` into shards; shards that are whole already are left alone.
+    """Render all chips of ``workdir`` into shards; shards that are complete already are left alone.
 
     Raises:
         WorkdirError: the workdir is not finished, its tables do not belong together, or another export is running.
@@ -115,7 +164,7 @@ def export_shards(
                     break
         if number_of_images(faults) > limit:
             raise too_many(faults, images)
-        exported = Exported([done[shard.name] for shard in plan.shards], len(missing), images)
+        exported = Exported(workdir.shards, [done[shard.name] for shard in plan.shards], len(missing), images)
         if exported.faults and not any(receipt.samples for receipt in exported.receipts):
             for receipt in exported.receipts:
                 remove(receipt_path(workdir.shards, receipt.name))  # nothing of it is worth keeping
@@ -181,7 +230,7 @@ def _commit(manifest: Manifest, folder: Path, exported: Exported, options: Expor
     schema = IMAGE_ERRORS.arrow_schema(dataset.epochs_id)
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-    write_table(folder / "errors.parquet", pa.Table.from_arrays(arrays, schema=schema))
+    write_table(folder / ERRORS, pa.Table.from_arrays(arrays, schema=schema))
     write_json(
         folder / DATASET,
         ShardSet(

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chipper.errors import ChipperError, ShardError, StorageError, one_line
+from chipper.html import two_columns
 from chipper.manifest.dataset import DATASET
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
+from chipper.quantities import human_bytes
 from chipper.schemas import SHARD_INDEX
 from chipper.shards.epochs import KIND, epoch_folders
 from chipper.shards.samples import SampleError, parse_record, read_jpeg
@@ -32,6 +34,18 @@ class Checked:
     bytes: int
     faults: list[str]
     cure: str
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """What was checked, for people: name and text."""
+        return [
+            ("shards", f"{self.shards:,} ({len(self.faults):,} with faults)"),
+            ("samples", f"{self.samples:,}"),
+            ("bytes", human_bytes(self.bytes)),
+        ]
+
+    def _repr_html_(self) -> str:
+        return two_columns([*self.rows, *(("fault", fault) for fault in self.faults)], "Verified")
 
 
 def verify_shards(
