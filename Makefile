@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# uv installs the packages in a fraction of pip's time; pip goes on where it cannot. Bytecode is made when a module is first used.
+UV := uv==0.13.9
+
 # The image library stands outside requirements.lock: pillow-simd and Pillow are two builds of the same PIL package.
 # It is built for AVX2 where this machine has that (it resizes a third faster, to the same bytes), so a .venv made here may
 # not run on an older machine. pip's cache is left out, or a build from before the headers were there would come again.
@@ -37,7 +40,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "[setup 1/4] creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot create a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "[setup 2/4] installing the packages of requirements.lock (torch with its GPU libraries is most of it: about 5 GB, minutes)"
-	@$(PIP) install --no-deps -r requirements.lock
+	@{ $(PIP) install $(UV) && $(BIN)/python .ci/uv.py --quiet pip install --no-deps -r requirements.lock; } 2>$(VENV)/uv.log || { \
+	  echo "uv could not install them ($(VENV)/uv.log): going on with pip, slower"; \
+	  $(PIP) install --no-deps -r requirements.lock; }
 	@echo "[setup 3/4] building pillow-simd, the fast image library (about a minute)"
 	@$(PIP) uninstall --yes pillow pillow-simd 2>/dev/null; \
 	grep -qw avx2 /proc/cpuinfo 2>/dev/null && export CC="$${CC:-cc} -mavx2"; \
