@@ -5,32 +5,36 @@ alpha                                   dropped, as every trainer's ``convert("R
 16 bits a channel                       the high byte of each value
 32-bit integers, floating point         refused: there is no rule for their range without a stretch
 
-With bands or a stretch given, images are read by windows instead, and so are TIFFs and JPEG 2000 that PIL does not know: see
-`chipper.raster`.
+With bands or a stretch given, images are read by windows instead, and so are TIFFs, JPEG 2000 and WebP files that PIL, or this
+build of it, does not know: see `chipper.raster`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 
 from chipper.errors import DependencyError, ImageDirectoryError, ImageError
 from chipper.locations import is_local, whole
 from chipper.options import PixelOptions
 from chipper.raster import Box, Part, RasterSource
-from chipper.raster_file import driver_of
+from chipper.raster_file import RasterFile, driver_of
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 EXIF_RULES = ("auto", "apply", "ignore")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _TURNED = (5, 6, 7, 8)  # orientations that swap width and height
+_CODECS = {"libtiff": "libtiff", "jpeg2k": "jpg_2000"}  # of PIL, which may be built without them
+# modes, raw ones too, of pixels that rasterio shows as PIL does: no inks, palettes, inverted or packed values
+_ALIKE = re.compile(r"LA?|RGB[AX]?X*|(I|RGB[AX]?);1[26][BLN]?")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,17 +91,20 @@ def read_header(path: Path) -> Header:
     """The header of an image; to be called inside `own_limit`, as a header alone costs no memory.
 
     Raises:
-        ImageError: the file is missing, or no image that PIL knows.
+        ImageError: the file is missing, or no image that PIL knows or rasterio may stand in for.
     """
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, _known(file) as image:
             # asked for only where it stands ahead of the pixels, which would be decoded to find it
             flag = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
             return Header(*image.size, flag if flag in _UPRIGHT else 1)
     except FileNotFoundError:
         raise ImageError("the file does not exist") from None
-    except UnidentifiedImageError:
-        raise ImageError("the file is no image that PIL knows") from None
+    except _UnknownError as unknown:
+        with unknown.needing_rasterio(), closing(RasterFile(path)) as raster:
+            return Header(raster.width, raster.height, 1)
+    except ImageError:
+        raise
     except Exception as error:  # PIL's readers raise many kinds for a damaged file
         raise ImageError(f"its header cannot be read: {error}") from None
 
@@ -183,22 +190,23 @@ def open_source(
     try:
         return decode(path, declared, exif, finest)
     except _UnknownError as error:
-        if driver_of(error.start) not in ("GTiff", "JP2OpenJPEG"):
-            raise
+        unknown = error
     if exif == "apply":
-        raise ImageError("PIL does not know this kind of file, and rasterio not its EXIF flag; leave out --exif apply")
-    try:
+        raise ImageError(f"{unknown}, and rasterio does not know its EXIF flag; leave out --exif apply")
+    with unknown.needing_rasterio():
         return RasterSource(path, declared, pixels)
-    except DependencyError:
-        raise ImageError(
-            "PIL does not know this kind of TIFF or JPEG 2000, which needs rasterio; run: pip install 'chipper[raster]'"
-        ) from None
 
 
 class _UnknownError(ImageError):
-    """PIL does not know the file; ``start`` are its first bytes."""
+    """PIL, or this build of it, does not know the file, but rasterio may."""
 
-    start = b""
+    @contextmanager
+    def needing_rasterio(self) -> Iterator[None]:
+        """Where rasterio is not installed, raise the same with its cure."""
+        try:
+            yield
+        except DependencyError:
+            raise ImageError(f"{self}, so the image needs rasterio; run: pip install 'chipper[raster]'") from None
 
 
 def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> Source:
@@ -219,6 +227,7 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
                     f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
                     "with --stretch none it is read by windows"
                 )
+            _require_codec(image)
             upright = _transposition(image, declared, exif)
             reduction = _draft(image, finest)
             pixels = _to_rgb(image)
@@ -231,14 +240,33 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
     return Source(pixels if upright is None else pixels.transpose(upright), reduction)
 
 
-def _known(file: IO[bytes]) -> Image.Image:
+def _known(file: IO[bytes]) -> ImageFile.ImageFile:
+    """The image of a file, of which PIL has read the header."""
+    start = file.read(12)
+    file.seek(0)
+    if start[8:] == b"WEBP" and not features.check("webp"):  # of which PIL would warn
+        raise _UnknownError("this PIL was built without WebP")
     try:
         return Image.open(file)
     except UnidentifiedImageError:
-        unknown = _UnknownError("the file is no image that PIL knows")
-        file.seek(0)
-        unknown.start = file.read(12)
-        raise unknown from None
+        if driver_of(start) in ("GTiff", "JP2OpenJPEG"):
+            raise _UnknownError("PIL does not know this kind of TIFF or JPEG 2000") from None
+        raise ImageError("the file is no image that PIL knows") from None
+
+
+def _require_codec(image: ImageFile.ImageFile) -> None:
+    """Raise _UnknownError where PIL was built without what decodes the pixels, ImageError where rasterio would show others."""
+    lacking = [tile for tile in image.tile if tile[0] in _CODECS and not features.check(_CODECS[tile[0]])]
+    if not lacking:
+        return
+    codec, modes = _CODECS[lacking[0][0]], [image.mode]
+    if image.format == "TIFF":
+        modes += [str(tile.args[0]) for tile in lacking if isinstance(tile.args, tuple)]
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # PIL turns TIFFs by itself
+            modes.append("turned")
+    if not all(_ALIKE.fullmatch(mode) for mode in modes):
+        raise ImageError(f"this kind of image needs a PIL with {codec}; see `chipper doctor`, or convert the image")
+    raise _UnknownError(f"this PIL was built without {codec}")
 
 
 @contextmanager
