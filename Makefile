@@ -19,12 +19,16 @@ SECONDS ?= 120
 # Each test process gets one thread of OpenMP: two torch processes with all cores each would wait for one another.
 TEST_PROCESSES ?= logical
 
-.PHONY: help setup demo test fuzz audit lint types docs bench lock clean
+# pillow-simd as it is built where the headers of WebP, TIFF and JPEG 2000 are not
+BARE := build/bare
+
+.PHONY: help setup demo test test-bare fuzz audit lint types docs bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
 	@echo "make demo    run the whole chain on a drawn data set; the result is in chipper-demo/"
 	@echo "make test    run the tests"
+	@echo "make test-bare  collect all tests, and run those of images, without WebP, TIFF and JPEG 2000 in the image library"
 	@echo "make fuzz    fuzz the readers, SECONDS=120 each"
 	@echo "make audit   look the packages of requirements.lock up among known vulnerabilities; needs the network"
 	@echo "make lint    ruff and mypy"
@@ -50,7 +54,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	  echo "pillow-simd could not be built ($(VENV)/pillow-simd.log): going on with Pillow, slower. To have it: apt-get install gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev, then make clean setup"; \
 	  $(PIP) install --no-deps $(PILLOW); }
 	@$(BIN)/python -c 'from PIL import features; lost = [f for f in ("webp", "libtiff") if not features.check(f)]; \
-	  lost and print("the image library reads no", ", ".join(lost), "here; for that: apt-get install libwebp-dev libtiff-dev, then make clean setup")'
+	  lost and print("the image library has no", ", ".join(lost), "here; rasterio reads such files; to have them in it: apt-get install libwebp-dev libtiff-dev, then make clean setup")'
 	@echo "[setup 4/4] installing chipper itself"
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -58,8 +62,22 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/chipper demo
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-bare: setup $(BARE)/.ready
+	@if test -d $(BARE)/PIL; then export PYTHONPATH=$(CURDIR)/$(BARE); set -x; \
+	  $(BIN)/python -c 'from PIL import features; assert not features.check("webp") and not features.check("libtiff")' && \
+	  $(PYTEST) -k "test_formats or test_images or test_raster or test_doctor or test_fuzz or image: or windows:"; \
+	else echo "test-bare skipped: pillow-simd cannot be built here ($(BARE)/log), and Pillow comes with all formats"; fi
+
+$(BARE)/.ready: | setup
+	@mkdir -p $(BARE)
+	@$(PIP) install --no-deps --no-cache-dir --target $(BARE) $(PILLOW_SIMD) \
+	  --config-settings webp=disable --config-settings tiff=disable --config-settings jpeg2000=disable 2>$(BARE)/log || true
+	@touch $@
 
 # mutation guided by coverage, see tests/fuzz
 fuzz: setup
@@ -88,7 +106,7 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 lock:
-	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
+	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install $(UV)
 	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package pillow --output-file requirements.lock
 

@@ -1,6 +1,6 @@
-"""Runs uv on this environment with what pip is told by its files and variables (indexes, certificates, ...), which uv does not read.
+"""``python .ci/uv.py pip install ...`` runs uv on this environment, with the indexes, certificates, ... that pip is told of.
 
-``python .ci/uv.py pip install ...``
+pip has its own files and variables for them, which uv does not read.
 """
 
 from __future__ import annotations
