@@ -40,7 +40,7 @@ def variables(pip: dict[str, str]) -> dict[str, str]:
     """Variables of the environment that tell uv the same."""
     told = {uv: between.join(pip[name].split()) for name, uv, between in SAME if pip.get(name)}
     # pip takes the best version of all indexes, uv by itself the first index that has the package
-    return {"VIRTUAL_ENV": sys.prefix, "UV_INDEX_STRATEGY": "unsafe-best-match", **told}
+    return {"UV_INDEX_STRATEGY": "unsafe-best-match", **told}
 
 
 def main() -> None:
