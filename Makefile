@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# uv installs the packages in a fraction of pip's time; pip goes on where it cannot. Bytecode is made when a module is first used.
+UV := uv==0.13.9
+
 # The image library stands outside requirements.lock: pillow-simd and Pillow are two builds of the same PIL package.
 # It is built for AVX2 where this machine has that (it resizes a third faster, to the same bytes), so a .venv made here may
 # not run on an older machine. pip's cache is left out, or a build from before the headers were there would come again.
@@ -16,12 +19,16 @@ SECONDS ?= 120
 # Each test process gets one thread of OpenMP: two torch processes with all cores each would wait for one another.
 TEST_PROCESSES ?= logical
 
-.PHONY: help setup demo test fuzz audit lint types docs bench lock clean
+# pillow-simd as it is built where the headers of WebP, TIFF and JPEG 2000 are not
+BARE := build/bare
+
+.PHONY: help setup demo test test-bare fuzz audit lint types docs bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
 	@echo "make demo    run the whole chain on a drawn data set; the result is in chipper-demo/"
 	@echo "make test    run the tests"
+	@echo "make test-bare  collect all tests, and run those of images, without WebP, TIFF and JPEG 2000 in the image library"
 	@echo "make fuzz    fuzz the readers, SECONDS=120 each"
 	@echo "make audit   look the packages of requirements.lock up among known vulnerabilities; needs the network"
 	@echo "make lint    ruff, mypy and codespell"
@@ -37,7 +44,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "[setup 1/4] creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot create a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "[setup 2/4] installing the packages of requirements.lock (torch with its GPU libraries is most of it: about 5 GB, minutes)"
-	@$(PIP) install --no-deps -r requirements.lock
+	@{ $(PIP) install $(UV) && $(BIN)/python .ci/uv.py --quiet pip install --no-deps -r requirements.lock; } 2>$(VENV)/uv.log || { \
+	  echo "uv could not install them ($(VENV)/uv.log): going on with pip, slower"; \
+	  $(PIP) install --no-deps -r requirements.lock; }
 	@echo "[setup 3/4] building pillow-simd, the fast image library (about a minute)"
 	@$(PIP) uninstall --yes pillow pillow-simd 2>/dev/null; \
 	grep -qw avx2 /proc/cpuinfo 2>/dev/null && export CC="$${CC:-cc} -mavx2"; \
@@ -45,16 +54,31 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	  echo "pillow-simd could not be built ($(VENV)/pillow-simd.log): going on with Pillow, slower. To have it: apt-get install gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev, then make clean setup"; \
 	  $(PIP) install --no-deps $(PILLOW); }
 	@$(BIN)/python -c 'from PIL import features; lost = [f for f in ("webp", "libtiff") if not features.check(f)]; \
-	  lost and print("the image library reads no", ", ".join(lost), "here; for that: apt-get install libwebp-dev libtiff-dev, then make clean setup")'
+	  lost and print("the image library has no", ", ".join(lost), "here; rasterio reads such files; to have them in it: apt-get install libwebp-dev libtiff-dev, then make clean setup")'
 	@echo "[setup 4/4] installing chipper itself"
+	@$(PIP) uninstall --yes chipper 2>/dev/null || true # its name before 0.2.0
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup
 	$(BIN)/chipper demo
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-bare: setup $(BARE)/.ready
+	@if test -d $(BARE)/PIL; then export PYTHONPATH=$(CURDIR)/$(BARE); set -x; \
+	  $(BIN)/python -c 'from PIL import features; assert not features.check("webp") and not features.check("libtiff")' && \
+	  $(PYTEST) -k "test_formats or test_decoded or test_windowed or test_stretch or test_doctor or test_fuzz or image: or windows:"; \
+	else echo "test-bare skipped: pillow-simd cannot be built here ($(BARE)/log), and Pillow comes with all formats"; fi
+
+$(BARE)/.ready: | setup
+	@mkdir -p $(BARE)
+	@$(PIP) install --no-deps --no-cache-dir --target $(BARE) $(PILLOW_SIMD) \
+	  --config-settings webp=disable --config-settings tiff=disable --config-settings jpeg2000=disable 2>$(BARE)/log || true
+	@touch $@
 
 # mutation guided by coverage, see tests/fuzz
 fuzz: setup
@@ -84,7 +108,7 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 lock:
-	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
+	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install $(UV)
 	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package pillow --output-file requirements.lock
 

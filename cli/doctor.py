@@ -21,7 +21,14 @@ _PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "pycocotools", "webdataset"
 _EXTRAS = {"matplotlib": "report", "rasterio": "raster", "distributed": "cluster", "s3fs": "s3"}
 _PIECE, _PIECES = 1 << 20, 64  # bytes written to measure the disk
 _SLOW = 100e6  # bytes a second that two cores' chips come near
-_FORMATS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "TIFF"}
+# what PIL may be built without, the format, and the package with the headers to build it with
+_FORMATS = (
+    ("jpg", "JPEG", "libjpeg-dev"),
+    ("zlib", "PNG", "zlib1g-dev"),
+    ("webp", "WebP", "libwebp-dev"),
+    ("libtiff", "compressed TIFF", "libtiff-dev"),
+    ("jpg_2000", "JPEG 2000", "libopenjp2-7-dev"),
+)
 _SIMD_PACKAGES = "gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev"
 
 
@@ -38,16 +45,7 @@ def doctor(workdir: Workdir) -> None:
     rows = [("chipper", __version__), ("Python", platform.python_version())]
     rows.append(("cores", str(Workers().count)))
     rows.append(("image library", _image_library()))
-    missing = [name for part, name in _FORMATS.items() if not features.check(part)]
-    rows.append(
-        (
-            "image formats",
-            f"cannot read {', '.join(missing)}; to read them: apt-get install libwebp-dev libtiff-dev, "
-            "then make clean setup"
-            if missing
-            else "JPEG, PNG, WebP, TIFF",
-        )
-    )
+    rows.append(("image formats", _formats()))
     rows.append(
         (
             "JPEG library",
@@ -84,6 +82,21 @@ def _image_library() -> str:
         f"Pillow {_version('pillow')}: works, but resizes several times slower than pillow-simd; "
         f"to have that: apt-get install {_SIMD_PACKAGES}, then make clean setup"
     )
+
+
+def _formats() -> str:
+    """Which formats PIL reads, and how to read the others."""
+    from PIL import features
+
+    read = ", ".join(name for part, name, _ in _FORMATS if features.check(part))
+    lacking = [(name, headers) for part, name, headers in _FORMATS if not features.check(part)]
+    if not lacking:
+        return read
+    others = ", ".join(name for name, _ in lacking)
+    build = f"apt-get install {' '.join(headers for _, headers in lacking)}, then make clean setup"
+    if _version("rasterio"):
+        return f"{read}; {others} by way of rasterio, which applies no EXIF orientation; to have them in PIL: {build}"
+    return f"{read}; to read {others} too: pip install 'chipper[raster]', or {build}"
 
 
 def _disk(workdir: Path) -> str:

@@ -5,13 +5,14 @@ alpha                                   dropped, as every trainer's ``convert("R
 16 bits a channel                       the high byte of each value
 32-bit integers, floating point         refused: there is no rule for their range without a stretch
 
-With bands or a stretch given, images are read by windows instead, and so are TIFFs and JPEG 2000 that PIL does not know: see
-`chipper.images.windowed`.
+With bands or a stretch given, images are read by windows instead, and so are TIFFs, JPEG 2000 and WebP files that PIL, or
+this build of it, does not know: see `chipper.images.windowed`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, features
 
-from chipper.errors import DependencyError, ImageError, option
-from chipper.images.gdal import driver_of
-from chipper.images.header import TURNED, UPRIGHT, own_limit
+from chipper.errors import ImageError, option
+from chipper.images.header import TURNED, UPRIGHT, UnknownFormatError, known_image, own_limit
 from chipper.images.options import PixelOptions
 from chipper.images.source import Box, ImageSource, Part
 from chipper.images.windowed import WindowedImage
@@ -31,6 +31,9 @@ from chipper.storage.locations import path_or_bytes
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+_CODECS = {"libtiff": "libtiff", "jpeg2k": "jpg_2000"}  # of PIL, which may be built without them
+# modes, raw ones too, of pixels that rasterio shows as PIL does: no inks, palettes, inverted or packed values
+_ALIKE = re.compile(r"LA?|RGB[AX]?X*|(I|RGB[AX]?);1[26][BLN]?")
 
 
 @dataclass
@@ -80,25 +83,12 @@ def open_source(
         return WindowedImage(path, declared, pixels)
     try:
         return decode(path, declared, exif, finest)
-    except _UnknownError as error:
-        if driver_of(error.start) not in ("GTiff", "JP2OpenJPEG"):
-            raise
+    except UnknownFormatError as error:
+        unknown = error
     if exif == "apply":
-        raise ImageError(
-            f"PIL does not know this kind of file, and rasterio not its EXIF flag; leave out {option('exif')} apply"
-        )
-    try:
+        raise ImageError(f"{unknown}, and rasterio does not know its EXIF flag; leave out {option('exif')} apply")
+    with unknown.needing_rasterio():
         return WindowedImage(path, declared, pixels)
-    except DependencyError:
-        raise ImageError(
-            "PIL does not know this kind of TIFF or JPEG 2000, which needs rasterio; run: pip install 'sniper-chipper[raster]'"
-        ) from None
-
-
-class _UnknownError(ImageError):
-    """PIL does not know the file; ``start`` are its first bytes."""
-
-    start = b""
 
 
 def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> DecodedImage:
@@ -113,12 +103,13 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
             written to while it was read.
     """
     try:
-        with own_limit(), _steady(path) as file, _known(file) as image:
+        with own_limit(), _steady(path) as file, known_image(file) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(
                     f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
-                    f"with the stretch none it is read by windows"
+                    "with the stretch none it is read by windows"
                 )
+            _require_codec(image)
             upright = _transposition(image, declared, exif)
             reduction = _draft(image, finest)
             pixels = _to_rgb(image)
@@ -131,14 +122,19 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
     return DecodedImage(pixels if upright is None else pixels.transpose(upright), *declared, reduction)
 
 
-def _known(file: IO[bytes]) -> Image.Image:
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        unknown = _UnknownError("the file is no image that PIL knows")
-        file.seek(0)
-        unknown.start = file.read(12)
-        raise unknown from None
+def _require_codec(image: ImageFile.ImageFile) -> None:
+    """Raise UnknownFormatError where this PIL lacks what decodes the pixels, ImageError where rasterio would show others."""
+    lacking = [tile for tile in image.tile if tile[0] in _CODECS and not features.check(_CODECS[tile[0]])]
+    if not lacking:
+        return
+    codec, modes = _CODECS[lacking[0][0]], [image.mode]
+    if image.format == "TIFF":
+        modes += [str(tile.args[0]) for tile in lacking if isinstance(tile.args, tuple)]
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # PIL turns TIFFs by itself
+            modes.append("turned")
+    if not all(_ALIKE.fullmatch(mode) for mode in modes):
+        raise ImageError(f"this kind of image needs a PIL with {codec}; see `chipper doctor`, or convert the image")
+    raise UnknownFormatError(f"this PIL was built without {codec}")
 
 
 @contextmanager

@@ -54,6 +54,12 @@ def with_exif(rubbish: bytes) -> bytes:
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
 
 
+def webp(width: int, height: int) -> bytes:
+    """The head of a WebP: 40 bytes of what should be 1000."""
+    frame = b"\x30\x01\0\x9d\x01\x2a" + struct.pack("<HH", width, height)  # a key frame and its size
+    return b"RIFF" + struct.pack("<I", 992) + b"WEBPVP8 " + struct.pack("<I", 980) + frame + bytes(10)
+
+
 def exif_orientation(value: int) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, value, 0, 0)
 
@@ -107,7 +113,7 @@ LOST: dict[str, tuple[Damage, str]] = {
     "floating point": (content(NAME, picture("TIFF", "F")), "mode F"),
     "32-bit integers": (content(NAME, picture("TIFF", "I")), "mode I"),
     "a GIF cut in its first frame": (content(NAME, picture("GIF", "P")[:60]), "0.jpg"),
-    "a WebP cut": (content(NAME, picture("WEBP")[:40]), "0.jpg"),
+    "a WebP cut": (content(NAME, webp(*SIZE)), "0.jpg"),
     "a TIFF that points at itself": (content(NAME, b"II*\0\x08\0\0\0\x01\0" + bytes(12) + b"\x08\0\0\0"), "0.jpg"),
     "a TIFF whose first directory lies beyond its end": (content(NAME, b"II*\0\xff\xff\xff\x7f"), "0.jpg"),
     "an EPS, which others would run": (

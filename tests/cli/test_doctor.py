@@ -44,6 +44,20 @@ def test_a_slow_disk_and_a_missing_package_have_a_cure(tmp_path: Path, monkeypat
     assert rows["rasterio"] == "not installed; pip install 'sniper-chipper[raster]'"
 
 
+def test_formats_that_pil_lacks_have_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import features
+
+    check, version = features.check, doctor._version
+    monkeypatch.setattr(features, "check", lambda name: name not in ("webp", "libtiff", "jpg_2000") and check(name))
+    row = found(tmp_path, monkeypatch)["image formats"]
+    assert row.startswith("JPEG, PNG; WebP, compressed TIFF, JPEG 2000 by way of rasterio")
+    assert "apt-get install libwebp-dev libtiff-dev libopenjp2-7-dev, then make clean setup" in row
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rasterio" else version(name))
+    assert "pip install 'chipper[raster]', or apt-get install" in found(tmp_path, monkeypatch)["image formats"]
+    monkeypatch.setattr(features, "check", lambda name: True)
+    assert found(tmp_path, monkeypatch)["image formats"] == "JPEG, PNG, WebP, compressed TIFF, JPEG 2000"
+
+
 def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: Any) -> Any:
         raise OSError(28, "No space left on device")
