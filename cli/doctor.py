@@ -96,7 +96,7 @@ def _formats() -> str:
     build = f"apt-get install {' '.join(headers for _, headers in lacking)}, then make clean setup"
     if _version("rasterio"):
         return f"{read}; {others} by way of rasterio, which applies no EXIF orientation; to have them in PIL: {build}"
-    return f"{read}; to read {others} too: pip install 'chipper[raster]', or {build}"
+    return f"{read}; to read {others} too: pip install 'sniper-chipper[raster]', or {build}"
 
 
 def _disk(workdir: Path) -> str:

@@ -53,7 +53,7 @@ def test_formats_that_pil_lacks_have_a_cure(tmp_path: Path, monkeypatch: pytest.
     assert row.startswith("JPEG, PNG; WebP, compressed TIFF, JPEG 2000 by way of rasterio")
     assert "apt-get install libwebp-dev libtiff-dev libopenjp2-7-dev, then make clean setup" in row
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rasterio" else version(name))
-    assert "pip install 'chipper[raster]', or apt-get install" in found(tmp_path, monkeypatch)["image formats"]
+    assert "pip install 'sniper-chipper[raster]', or apt-get install" in found(tmp_path, monkeypatch)["image formats"]
     monkeypatch.setattr(features, "check", lambda name: True)
     assert found(tmp_path, monkeypatch)["image formats"] == "JPEG, PNG, WebP, compressed TIFF, JPEG 2000"
 
