@@ -142,7 +142,7 @@ def test_a_worker_killed_in_every_stage_changes_no_byte(
     share = Cluster._results
 
     def with_kills(self: Cluster, function: Any, tasks: Any) -> Iterator[Any]:
-        marker = tmp_path / f"{function.__module__}{function.__name__}"
+        marker = tmp_path / f"{function.__module__}.{function.__name__}"
 
         def die(*_: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -162,8 +162,12 @@ def test_a_worker_killed_in_every_stage_changes_no_byte(
     whole_run(tmp_path / "one", drawn.coco, drawn.images, drawn.proposals, Workers(1))
     monkeypatch.setattr(Cluster, "_results", with_kills)
     whole_run(tmp_path / "dask", drawn.coco, drawn.images, drawn.proposals, Cluster(1, mortal, tmp_path))
-    stages = {"build_mine_part", "build_write_epoch", "mine_mine_part", "stripesrender_stripe"}
-    assert {path.name for path in tmp_path.glob("chipper.*")} == {f"chipper.{stage}" for stage in stages}
+    assert {path.name for path in tmp_path.glob("chipper.*")} == {
+        "chipper.manifest.build_positives._mine_part",
+        "chipper.manifest.epoch_lists._write_epoch",
+        "chipper.manifest.mine_negatives._mine_part",
+        "chipper.shards.stripes.render_stripe",
+    }
     assert hashes(tmp_path / "dask") == hashes(tmp_path / "one")
 
 
