@@ -44,7 +44,7 @@ from chipper.mining.options import MOST_EPOCHS, NegativeOptions, PositiveOptions
 from chipper.mining.scales import parse_scales, parse_valid_ranges
 from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
-from chipper.proposals.files import write_pickle
+from chipper.proposals.writing import write_proposals
 from chipper.runs import CONFIG, RunConfig
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
@@ -144,7 +144,7 @@ class Study:
             pyramid = InferenceScales(scales, parse_valid_ranges(method.ranges, scales))
             folder = self.train_json.parent / "images"
             found = propose(self.rpn(seed), images, folder, pyramid, device=self.device, monitor=self.monitor)
-            write_pickle(path, found, images.image_id, images.position, len(images))
+            write_proposals(path, found, images, len(images))
         return path
 
     def model(self, workdir: Workdir, seed: int) -> Detector:

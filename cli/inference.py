@@ -21,10 +21,11 @@ from chipper.cli.options import (
     workdir_option,
     workers_options,
 )
+from chipper.detection.specs import PROPOSALS
 from chipper.images.options import PixelOptions
-from chipper.inference.scales import InferenceScales
+from chipper.inference.planning import METHODS, plan_prediction, plan_proposals
+from chipper.inference.scales import SCORE_FLOOR
 from chipper.manifest.workdir import Workdir
-from chipper.mining.scales import parse_scales
 from chipper.parallel.workers import Workers
 from chipper.runs import find_run
 
@@ -38,12 +39,16 @@ from chipper.runs import find_run
     help="A .pkl as SNIPER reads it, or a .parquet.",
 )
 @click.option(
-    "--per-scale", type=click.IntRange(1), default=300, show_default=True, help="Proposals of an image at each scale."
+    "--per-scale",
+    type=click.IntRange(1),
+    default=PROPOSALS,
+    show_default=True,
+    help="Proposals of an image at each scale.",
 )
 @click.option(
     "--method",
-    type=click.Choice(["rpn", "selective-search"]),
-    default="rpn",
+    type=click.Choice(METHODS),
+    default=METHODS[0],
     show_default=True,
     help="selective-search needs no training; --run and --device count for nothing then.",
 )
@@ -74,44 +79,37 @@ def propose(
     Example: chipper propose --run rpn --out rpn.pkl
              chipper propose --method selective-search --out search.pkl
     """
-    from chipper.proposals.files import write_pickle, write_proposals
+    from chipper.proposals.writing import check_format, write_proposals
 
-    if method == "rpn":
-        from chipper.detection.predict import propose as propose_all
-
-        run_dir = find_run(workdir, run_name)
-        pyramid = InferenceScales.of(run_dir, scales, None)
-    manifest = workdir.open()
-    dataset, images = manifest.dataset, manifest.all_images()
-    folder = manifest.image_dir(image_dir)
+    check_format(out)
+    plan = plan_proposals(workdir, method=method, run=run_name, scales=scales, image_dir=image_dir, pixels=pixels)
+    images, monitor = plan.images, ConsoleMonitor()
     if dry_run:
-        rows = [("images", f"{len(images):,} in {folder}"), ("proposals", f"{per_scale:,} an image and scale, at most")]
+        rows = [
+            ("images", f"{len(images):,} in {plan.image_dir}"),
+            ("proposals", f"{per_scale:,} an image and scale, at most"),
+        ]
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
-    if method == "rpn":
+    if plan.run_dir is None:
+        from chipper.proposals.selective_search import selective_search
+
+        limit = per_scale * len(plan.pyramid.scales)
+        found = selective_search(images, plan.image_dir, limit, workers=workers, monitor=monitor, pixels=plan.pixels)
+    else:
+        from chipper.detection.predict import propose as propose_all
+
         found = propose_all(
-            run_dir,
+            plan.run_dir,
             images,
-            folder,
-            pyramid,
+            plan.image_dir,
+            plan.pyramid,
             device=device,
             per_scale=per_scale,
-            pixels=pixels,
-            monitor=ConsoleMonitor(),
+            pixels=plan.pixels,
+            monitor=monitor,
         )
-    else:
-        from chipper.proposals.selective_search import selective_search
-        from chipper.shards.shard_set import exported_pixels
-
-        number = len(dataset.positive_options.scales if scales is None else parse_scales(scales))
-        pixels = pixels.over(exported_pixels(workdir.shards))
-        found = selective_search(
-            images, folder, per_scale * number, workers=workers, monitor=ConsoleMonitor(), pixels=pixels
-        )
-    if out.suffix == ".parquet":
-        write_proposals(out, found)
-    else:
-        write_pickle(out, found, images.image_id, images.position, dataset.source.image_records)
+    write_proposals(out, found, images, workdir.dataset().source.image_records)
     rows = [
         ("images", f"{len(images):,}"),
         ("proposals", f"{len(found):,}"),
@@ -128,12 +126,12 @@ def propose(
     show_default=True,
     help="COCO results file.",
 )
-@click.option("--score-floor", type=float, default=0.001, show_default=True, help="Lowest score to keep.")
+@click.option("--score-floor", type=float, default=SCORE_FLOOR, show_default=True, help="Lowest score to keep.")
 @click.option("--single-scale", is_flag=True, help="Look at the middle scale alone, for objects of every size.")
 @click.option("--flip", is_flag=True, help="Look at the mirror image as well.")
 @click.option(
     "--focus",
-    type=click.FloatRange(0, 1),
+    type=float,
     default=None,
     help="Look at finer scales only where the focus branch is so sure of small objects, e.g. 0.3.",
 )
@@ -166,34 +164,38 @@ def predict(
     \b
     Example: chipper predict val.json --out detections.json
     """
-    from chipper.coco.reading import read_images
     from chipper.detection.predict import predict as predict_all
-    from chipper.images.finding import find_image_dir
     from chipper.storage.files import write_json
 
-    run_dir = find_run(workdir, run_name, detects=True)
-    images = read_images(coco)
-    folder = find_image_dir(coco, [str(n) for n in images.file_name], image_dir)
-    pyramid = InferenceScales.of(run_dir, scales, valid_ranges)
-    if single_scale:
-        pyramid = pyramid.single()
+    plan = plan_prediction(
+        workdir,
+        coco,
+        run=run_name,
+        scales=scales,
+        valid_ranges=valid_ranges,
+        single_scale=single_scale,
+        image_dir=image_dir,
+        pixels=pixels,
+    )
+    images, pyramid = plan.images, plan.pyramid
     if dry_run:
         rows = [
-            ("images", f"{len(images):,} in {folder}"),
+            ("images", f"{len(images):,} in {plan.image_dir}"),
             ("scales", ", ".join(f"{s} for {r}" for s, r in zip(pyramid.scales, pyramid.valid_ranges, strict=True))),
         ]
         print_summary(f"Detections in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
+    assert plan.run_dir is not None
     results = predict_all(
-        run_dir,
+        plan.run_dir,
         images,
-        folder,
+        plan.image_dir,
         pyramid,
         device=device,
         score_floor=score_floor,
         flip=flip,
         focus=focus,
-        pixels=pixels,
+        pixels=plan.pixels,
         monitor=ConsoleMonitor(),
     )
     write_json(out, results)

@@ -23,7 +23,7 @@ from PIL import Image
 from chipper.coco.reading import read_images
 from chipper.columns import Proposals
 from chipper.demo.data import DemoOptions, draw_demo
-from chipper.proposals.files import write_pickle, write_proposals
+from chipper.proposals.writing import write_proposals
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -84,8 +84,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.hstack([corners, corners + rng.uniform(8, 60, corners.shape)]),
         rng.uniform(size=len(images) * 300),
     )
-    write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
-    write_proposals(folder / "rpn.parquet", found)
+    write_proposals(folder / "rpn.pkl", found, images, len(images))
+    write_proposals(folder / "rpn.parquet", found, images, len(images))
     content = json.loads((folder / "val.json").read_text())
     results = [
         {**{key: a[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.9} for a in content["annotations"]

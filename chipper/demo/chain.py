@@ -29,7 +29,7 @@ from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.pictures.drawing import draw_detections
 from chipper.pictures.preview import PreviewOptions, preview
-from chipper.proposals.files import write_pickle
+from chipper.proposals.writing import write_proposals
 from chipper.shards.export import Exported, export_shards
 from chipper.shards.options import ExportOptions
 from chipper.storage.files import atomic, translate_os_errors, write_json
@@ -87,7 +87,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
     with clock.stage("propose"):
         images = read_images(train_json)
         found = propose(rpn, images, train_json.parent / "images", device="cpu", monitor=monitor)
-        write_pickle(folder / "rpn.pkl", found, images.image_id, images.position, len(images))
+        write_proposals(folder / "rpn.pkl", found, images, len(images))
     with clock.stage("mine-negatives"):
         dataset = mine_negatives(workdir, folder / "rpn.pkl", NegativeOptions(), workers=workers, monitor=monitor)
     with clock.stage("export-shards, negatives"):

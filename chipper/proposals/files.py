@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from chipper.errors import ProposalError
 from chipper.grouping import Groups, places_of
 from chipper.proposals import safe_pickle
 from chipper.schemas import PROPOSALS, SchemaMismatch
-from chipper.storage.files import atomic, fingerprint, fingerprint_of, read_bytes, write_table
+from chipper.storage.files import fingerprint, fingerprint_of, read_bytes
 from chipper.storage.locations import regular_file
 
 _CURE = "give the proposals that were made for this COCO file"
@@ -260,21 +259,3 @@ def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: i
     if spans.clip(min=0).sum() > image_records + _SHARED_IMAGES * len(first):
         return _load(path)  # the rows of one image lie far apart
     return _Streamed(path, fingerprint_of(path), np.array(first), np.array(last))
-
-
-def write_proposals(path: Path, proposals: Proposals) -> None:
-    """Write chipper's Parquet proposal file; rows stand image by image, in the order of the COCO file."""
-    write_table(path, proposals.to_arrow(PROPOSALS, ""))
-
-
-def write_pickle(path: Path, proposals: Proposals, image_ids: np.ndarray, positions: np.ndarray, records: int) -> None:
-    """Write SNIPER's pickle: one float32 array (n, 5) x1 y1 x2 y2 score for each image of the COCO file, in its order.
-
-    ``image_ids`` (m,) are the usable images and ``positions`` (m,) their places among the file's ``records`` images.
-    """
-    arrays = [np.zeros((0, 5), np.float32) for _ in range(records)]
-    rows = np.concatenate([proposals.box, proposals.score[:, None]], axis=1).astype(np.float32)
-    for image_id, position in zip(image_ids, positions, strict=True):
-        arrays[position] = rows[proposals.image_id == image_id]
-    with atomic(path) as file:
-        pickle.dump(arrays, file, protocol=2)

@@ -13,7 +13,8 @@ from chipper.columns import Images, Proposals
 from chipper.errors import ProposalError
 from chipper.mining.negatives import best_proposals
 from chipper.mining.options import NegativeOptions
-from chipper.proposals.files import open_proposals, write_proposals
+from chipper.proposals.files import open_proposals
+from chipper.proposals.writing import write_parquet
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="chipper-fuzz-")
 _ENDINGS = (".pkl", ".json", ".parquet")
@@ -32,7 +33,7 @@ def seeds() -> list[bytes]:
     rows = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5} for i in (5, 9)]
     found.append(b"\1" + json.dumps(rows).encode())
     path = Path(_FOLDER.name) / "seed.parquet"
-    write_proposals(path, Proposals(np.array([5, 9]), BOXES[:, :4].astype(np.float64), BOXES[:, 4].astype(np.float64)))
+    write_parquet(path, Proposals(np.array([5, 9]), BOXES[:, :4].astype(np.float64), BOXES[:, 4].astype(np.float64)))
     found.append(b"\2" + path.read_bytes())
     return found
 

@@ -26,7 +26,8 @@ from chipper.manifest.workdir import Workdir
 from chipper.mining.options import NegativeOptions, PositiveOptions
 from chipper.parallel.cluster import Cluster
 from chipper.parallel.workers import Workers
-from chipper.proposals.files import open_proposals, write_proposals
+from chipper.proposals.files import open_proposals
+from chipper.proposals.writing import write_parquet
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
 
@@ -96,7 +97,7 @@ def test_the_bytes_are_the_same_for_any_number_of_workers_and_on_a_cluster(
         images = chipper.manifest.build_positives.read_coco(drawn.coco).images
         loaded = open_proposals(proposals, images.image_id, images.position, len(images)).of(images)
         proposals = tmp_path / "rpn.parquet"
-        write_proposals(proposals, loaded)
+        write_parquet(proposals, loaded)
     ways: dict[str, Workers] = {f"{jobs} jobs": Workers(jobs) for jobs in (1, 2, 3)}
     ways["dask"] = Cluster(1, address, tmp_path)
     found = {}

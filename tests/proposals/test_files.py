@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from chipper.coco.reading import read_coco
 from chipper.columns import Images, Proposals
-from chipper.errors import ProposalError
-from chipper.proposals.files import open_proposals, write_pickle, write_proposals
+from chipper.errors import OptionError, ProposalError
+from chipper.proposals.files import open_proposals
 from chipper.proposals.safe_pickle import load
+from chipper.proposals.writing import write_parquet, write_pickle, write_proposals
 
 RECORDS = 5  # in the COCO file; the one at position 2 cannot be used
 IDS = np.array([30, 10, 40, 20])
@@ -65,7 +66,7 @@ def as_results(path: Path, arrays: dict[int, np.ndarray]) -> None:
 def as_parquet(path: Path, arrays: dict[int, np.ndarray]) -> None:
     ids = np.repeat(list(arrays), [len(a) for a in arrays.values()])
     rows = np.concatenate(list(arrays.values())).astype(np.float64)
-    write_proposals(path, Proposals(ids, rows[:, :4], rows[:, 4]))
+    write_parquet(path, Proposals(ids, rows[:, :4], rows[:, 4]))
 
 
 FORMATS = {"list.pkl": as_list, "dict.pkl": as_dict, "results.json": as_results, "own.parquet": as_parquet}
@@ -291,6 +292,20 @@ def test_coco128_pickle(coco128: Path) -> None:
 # --- writing ---
 
 
+@pytest.mark.parametrize("name", ["rpn.pkl", "rpn.parquet", "rpn"])
+def test_the_name_says_the_format(tmp_path: Path, name: str) -> None:
+    as_parquet(tmp_path / "own.parquet", drawn_arrays())
+    found = opened(tmp_path / "own.parquet").of(images())
+    write_proposals(tmp_path / name, found, images(), RECORDS)
+    np.testing.assert_array_equal(opened(tmp_path / name).of(images()).box, found.box)
+    assert (tmp_path / name).read_bytes()[:4] == (b"PAR1" if name == "rpn.parquet" else b"\x80\x02]q")
+
+
+def test_a_name_of_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"out: .*rpn\.json would be read as COCO results"):
+        write_proposals(tmp_path / "rpn.json", Proposals(IDS, np.zeros((IDS.size, 4)), np.zeros(IDS.size)), images(), 9)
+
+
 def test_pickle_is_sniper_s(tmp_path: Path) -> None:
     as_parquet(tmp_path / "own.parquet", drawn_arrays())
     found = opened(tmp_path / "own.parquet").of(images())
@@ -314,7 +329,7 @@ def test_parquet_round_trip(tmp_path_factory: pytest.TempPathFactory, counts: li
     boxes = np.sort(rng.uniform(0, 400, (ids.size, 2, 2)), axis=1).reshape(-1, 4).astype(np.float32)
     written = Proposals(ids, boxes.astype(np.float64), rng.random(ids.size).astype(np.float32).astype(np.float64))
     path = tmp_path_factory.getbasetemp() / "own.parquet"
-    write_proposals(path, written)
+    write_parquet(path, written)
     found = opened(path).of(images())
     np.testing.assert_array_equal(found.image_id, written.image_id)
     np.testing.assert_array_equal(found.box, written.box)
