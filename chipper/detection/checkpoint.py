@@ -211,7 +211,7 @@ def load_detector(path: Path, device: torch.device | str = "cpu") -> tuple[Detec
     identity = checkpoint.identity
     if identity.model not in MODELS:
         raise CheckpointError(
-            f"{path} is of the model {identity.model}, which is none of {', '.join(MODELS)}; {_cure(path)}"
+            f"{path} is of the model {identity.model}, which is not one of {', '.join(MODELS)}; {_cure(path)}"
         )
     parts = {"masks": identity.masks, "focus": identity.focus}
     model = build_model(identity.model, len(identity.class_ids), identity.chip_size, weights=None, **parts)

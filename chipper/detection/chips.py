@@ -73,7 +73,7 @@ def _mask(segmentation: Any, box: npt.NDArray[np.float32], side: int) -> npt.NDA
             raise ValueError("it is larger than the chip")
         return mask_in_box(segmentation, box, MASK_SIDE)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise SampleError(f"a mask is none: {error}") from None
+        raise SampleError(f"a mask cannot be used: {error}") from None
 
 
 def collate(chips: list[Chip]) -> Batch:

@@ -62,7 +62,7 @@ class InferenceScales:
 
 
 def widened(trained: ValidRange) -> ValidRange:
-    """The range at inference for one of training; for a range that the published code has not, by its own proportions."""
+    """The range at inference for one of training; for a range that the published code does not have, in the same proportion."""
     if trained in PUBLISHED_RANGES:
         return PUBLISHED_RANGES[trained]
     low = trained.low * (75 / 120) if math.isinf(trained.high) else trained.low

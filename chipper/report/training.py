@@ -1,4 +1,4 @@
-"""The section of a report that speaks of training runs, and what `chipper evaluate` kept of them."""
+"""The section of a report on training runs, and on what `chipper evaluate` kept of them."""
 
 from __future__ import annotations
 
