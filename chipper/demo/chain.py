@@ -40,7 +40,7 @@ SHOWN_SCORE = 0.5  # detections drawn in the pictures
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Sizes that fit six minutes on two CPU cores; everything else is as in a real run."""
+    """Sizes that fit a few minutes on two CPU cores; everything else is as in a real run."""
 
     data: DemoOptions = field(default_factory=DemoOptions)
     # chips of 256 px, so half the long side and about half the factors of the defaults for 512
@@ -48,7 +48,7 @@ class DemoSettings:
     chip_size: int = 256
     batch_size: int = 8
     rpn_steps: int = 80
-    steps: int = 800
+    steps: int = 680
     seed: int = 0
 
 

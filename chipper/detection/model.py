@@ -19,6 +19,7 @@ from chipper.detection.batch import Batch
 from chipper.detection.devices import mean_over_processes
 from chipper.detection.focus import focus_head, focus_labels, focus_loss
 from chipper.detection.mask_head import MASK_BINS, mask_head, mask_loss, rois_with_masks
+from chipper.detection.normed_head import NormedHead
 from chipper.detection.pooling import pool_rois
 from chipper.detection.specs import MODELS, PROPOSALS, PROPOSALS_BEFORE_NMS, ModelSpec
 from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
@@ -66,9 +67,10 @@ class Detector(nn.Module):
         anchors = anchors_of(spec.strides, chip_size, spec.scaled_anchors)
         self.anchors = nn.ModuleList(AnchorGrid(options) for options in anchors)  # of each map
         self.rpn = RPNHead(channels, anchors[0].per_cell)
+        head = NormedHead if spec.head_norms else TwoMLPHead
         self.box_head = nn.ModuleDict(
             {
-                "layers": TwoMLPHead(channels * spec.roi_bins**2, spec.head_width),
+                "layers": head(channels * spec.roi_bins**2, spec.head_width),
                 "classes": nn.Linear(spec.head_width, num_classes + 1),
                 "deltas": nn.Linear(spec.head_width, 4),
             }

@@ -63,7 +63,7 @@ def build_optimizer(model: nn.Module, spec: ModelSpec) -> torch.optim.Optimizer:
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     if spec.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr)
+        return torch.optim.AdamW(groups, lr=spec.lr, betas=(MOMENTUM, spec.beta2))
     return torch.optim.SGD(groups, lr=spec.lr, momentum=MOMENTUM)
 
 
