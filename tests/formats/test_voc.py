@@ -16,7 +16,7 @@ from PIL import Image
 from written_sets import boxes_of, draw, expected, pixel_sets, run, voc_file, voc_object, voc_text, write
 
 from chipper.coco.reading import read_coco
-from chipper.errors import AnnotationError, OptionError
+from chipper.errors import AnnotationError, OptionError, spelled
 from chipper.formats.assembly import write_coco
 from chipper.formats.voc import import_voc
 
@@ -55,7 +55,7 @@ def test_continuous_coordinates_are_taken_as_they_are(tmp_path: Path) -> None:
     assert boxes_of(read(tmp_path, coordinates="continuous").coco) == {"a.jpg": [("cat", (0, 1.5, 200, 99.25), 0)]}
     [note] = read(tmp_path).notes
     assert "1 boxes begin at pixel 0" in note
-    assert "coordinates continuous" in note
+    assert "give coordinates continuous" in spelled(note)
     assert read(tmp_path, coordinates="continuous").notes == []
 
 

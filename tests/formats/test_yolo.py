@@ -18,12 +18,11 @@ from written_sets import boxes_of, draw, pixel_sets, run, write
 
 from chipper.cli.main import main
 from chipper.coco.reading import read_coco
-from chipper.errors import AnnotationError, OptionError
+from chipper.errors import AnnotationError, OptionError, spelled
 from chipper.formats.assembly import write_coco
 from chipper.formats.chips import export_coco, export_yolo
 from chipper.formats.yolo import import_yolo, label_file
 from chipper.images.decoded import open_source
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
@@ -99,7 +98,7 @@ def test_what_export_yolo_wrote_comes_back(drawn: Any, tmp_path: Path, build: An
     workdir = build(drawn.coco, tmp_path / "chips", image_dir=drawn.images)
     export(workdir)
     for way, name in ((export_yolo, "yolo"), (export_coco, "coco")):
-        way(workdir, tmp_path / name, 0, 0.3, Workers(1), Monitor())
+        way(workdir, tmp_path / name, epoch=0, val_share=0.3, workers=Workers(1))
     compared = 0
     for split in ("train", "val"):
         imported = read(tmp_path / "yolo", split)
@@ -142,7 +141,7 @@ def test_the_size_is_that_of_the_image_as_it_is_shown(two: Path, build: Any, fla
     ]
     # where the size does not give the flag away, the user is told
     assert len(imported.notes) == (flag in (2, 3, 4))
-    assert all("exif apply" in note for note in imported.notes)
+    assert all("give exif apply" in spelled(note) for note in imported.notes)
     write_coco(imported, two.parent / "coco.json")
     workdir = build(two.parent / "coco.json", two.parent / "chips", scales="1", valid_ranges=":")
     shown = open_source(path, (image["width"], image["height"]), "auto" if not imported.notes else "apply").pixels
