@@ -107,9 +107,8 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-lock:
-	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install $(UV)
-	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+lock: setup
+	$(BIN)/python .ci/uv.py --quiet pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package pillow --output-file requirements.lock
 
 clean:
