@@ -439,7 +439,7 @@ def test_options_over_remembered_ones() -> None:
     assert PixelOptions(None, "none").over(remembered) == PixelOptions("3,2,1", "none")
     for options in (remembered, PixelOptions(), PixelOptions("4")):
         assert PixelOptions.from_text({"quality": 9, **options.as_text()}) == options
-    with pytest.raises(OptionError, match="exif apply does not go with"):
+    with pytest.raises(OptionError, match="exif apply cannot be combined with"):
         RenderOptions(exif="apply", pixels=remembered)
     assert RenderOptions().as_text() == {"quality": 90, "subsampling": "4:2:0", "exif": "auto"}
 
