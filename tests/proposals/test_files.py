@@ -183,8 +183,8 @@ REFUSED = {
     "results for other images": ("a.json", b'[{"image_id": 7, "bbox": [1, 2, 3, 4], "score": 1}]', "the first: 7"),
     "no results": ("a.json", b"[]", "no proposals"),
     "cut results": ("a.json", b'[{"image_id": 10, "bbox": [1, 2', "not a COCO results file"),
-    "no Parquet": ("a.parquet", b"hello", "no proposal file"),
-    "empty Parquet": ("a.parquet", b"", "no proposal file"),
+    "no Parquet": ("a.parquet", b"hello", "not a proposal file"),
+    "empty Parquet": ("a.parquet", b"", "not a proposal file"),
 }
 
 
