@@ -64,6 +64,6 @@ def image_path(folder: Path, file_name: str) -> Path:
         raise ImageError("a link leads to itself; replace it by the file") from None
     if leads_out:
         raise ImageError(
-            f"a link leads out of the image directory; copy the file there, or give its folder as {option('image_dir')}"
+            "a link leads out of the image directory; copy the file there, or give the folder that holds it"
         )
     return path
