@@ -23,7 +23,7 @@ from unittest import mock
 SECONDS = 20  # after which a command counts as hung
 MARKER = "code-ran"  # what malicious files would make
 CURE = re.compile(
-    r"\b(give|run|make|check|mend|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
+    r"\b(give|run|make|check|correct|mend|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
     r"install|build|take|remove|check|leave|see|goes|it is|must be|must fit|at least|at most|there is no|is older)\b"
 )
 _PROMISED = re.compile(r"chipper: error: .+")
