@@ -1,1 +1,1 @@
-"""Other formats in and out: VOC, YOLO, DOTA and VisDrone become COCO; chips become COCO or YOLO."""
+"""Convert other formats: import VOC, YOLO, DOTA and VisDrone as COCO; export chips as COCO or YOLO."""

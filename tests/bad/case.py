@@ -23,7 +23,7 @@ from unittest import mock
 SECONDS = 20  # after which a command counts as hung
 MARKER = "code-ran"  # what malicious files would make
 CURE = re.compile(
-    r"\b(give|run|make|check|correct|mend|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
+    r"\b(give|run|make|check|correct|fix|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
     r"install|build|take|remove|check|leave|see|goes|it is|must be|must fit|at least|at most|there is no|is older)\b"
 )
 _PROMISED = re.compile(r"chipper: error: .+")
@@ -147,7 +147,7 @@ def _faults(case: Case, outcome: Outcome, before: dict[str, str], after: dict[st
         yield f"exit code {outcome.code}, not {case.code}"
     if "Traceback" in everything or "Error (most recent" in everything:
         yield "a traceback"
-    if "a fault in chipper itself" in everything:
+    if "a bug in chipper" in everything:
         yield "an error that nobody foresaw"
     promised = [line for line in outcome.err.splitlines() if line.startswith("chipper: error:")]
     if case.code in (1, 2):

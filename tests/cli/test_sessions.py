@@ -251,8 +251,8 @@ def test_values_are_read_as_typed(data: Path, tmp_path: Path) -> None:
     ("text", "says"),
     [
         (None, "does not exist"),
-        ("scales: [", "no YAML"),
-        ("- a\n- b\n", "no YAML mapping"),
+        ("scales: [", "not YAML"),
+        ("- a\n- b\n", "not a YAML mapping"),
         ("qualty: 3\n", "is quality meant?"),
         ("export-shard:\n  quality: 3\n", "is export-shards meant?"),
         ("build-positives:\n  quality: 3\n", "build-positives: there is no option quality"),
@@ -381,7 +381,7 @@ def test_an_importer_replaces_no_file_unasked(tmp_path: Path) -> None:
     for more in ([], ["--dry-run"]):
         done = chipper(tmp_path, "import-voc", "VOC", *more)
         assert done.returncode == 2
-        assert "coco.json is there already; give --overwrite to replace it, or another --out" in done.stderr
+        assert "coco.json already exists; give --overwrite to replace it, or another --out" in done.stderr
     assert (tmp_path / "coco.json").read_text() == "mine"
 
 
@@ -486,7 +486,7 @@ def test_ctrl_c_stops_in_order_and_the_workdir_resumes(long: Path, tmp_path: Pat
     code, said = interrupted([*words, "--jobs", jobs], long, lambda _: any(shards.glob("*.tar")), 1)
     assert code == 130, said
     assert "stopping; Ctrl-C again stops at once" in said
-    assert "interrupted; what is whole stays, run the same command again" in said
+    assert "interrupted; complete files are kept, run the same command again" in said
     assert "Traceback" not in said
     assert not (shards / "dataset.json").exists()
     time.sleep(0.5)
@@ -546,7 +546,7 @@ def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]
     assert code == 130, said
     assert "stopping after this step" in said
     assert "Traceback" not in said
-    found = re.search(r"interrupted after step (\d+), which is saved; go on with --resume", said)
+    found = re.search(r"interrupted after step (\d+), which is saved; continue with --resume", said)
     assert found is not None, said
     step = int(found[1])
     assert step < 400
@@ -567,7 +567,7 @@ def test_a_fault_of_chipper_itself_is_one_line_with_its_traceback_in_the_log(dat
     words = [sys.executable, "-c", code, "export-shards", *built]
     done = subprocess.run(words, cwd=data, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "a fault in chipper itself (TypeError" in done.stderr
+    assert "a bug in chipper (TypeError" in done.stderr
     assert "Traceback" not in done.stderr
     text = log_of(Path(built[1]), "export-shards")
     assert "Traceback" in text

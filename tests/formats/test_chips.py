@@ -163,7 +163,7 @@ def test_a_failure_leaves_nothing(
     assert "cannot write" in is_one_line(caught.value)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "out").mkdir()
-    with pytest.raises(OptionError, match="is there already"):
+    with pytest.raises(OptionError, match="already exists"):
         run(way, workdir, tmp_path / "out")
 
 
