@@ -232,7 +232,8 @@ def test_a_read_only_target(workdir: Workdir, small_disk: Path) -> None:
     done = subprocess.run(verify, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert (
-        f"{tar}: its bytes have changed since it was written; its receipt cannot be removed" in done.stdout + done.stderr
+        f"{tar}: its bytes have changed since it was written; its receipt cannot be removed"
+        in done.stdout + done.stderr
     )
 
 
