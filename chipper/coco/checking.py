@@ -89,9 +89,7 @@ def whole_number(value: Any) -> int | None:
 
 
 _NO_LETTERS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, surrogates, line and paragraph separators
-_TURNING = frozenset(
-    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)  # change the direction of text, so a line looks different from its content
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # change the direction of text
 _PLAIN_NAME = re.compile(r"\w[\w. -]*").fullmatch  # one part, no leading dot: most names
 
 

@@ -13,9 +13,7 @@ import numpy as np
 from chipper.kernels.accelerate import kernel
 from chipper.seeds import GAMMA, MIX_1, MIX_2
 
-_BLOCK = (
-    32  # runs per block; the best count of each block of a row is stored; a chip is about as wide at the default stride
-)
+_BLOCK = 32  # runs per block, for which the best count is stored; about the width of a chip at the default stride
 _GAMMA, _MIX_1, _MIX_2 = np.uint64(GAMMA), np.uint64(MIX_1), np.uint64(MIX_2)
 
 

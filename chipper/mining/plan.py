@@ -59,9 +59,7 @@ class Plan:
     images_with_chips: Ints  # (S,)
     content_pixels: Ints  # (S,) of the chips, without padding
     jpeg_bytes: Floats  # (S,) estimated
-    covered_at: (
-        Ints  # (S,) boxes of the scale that one of its chips contains completely; most boxes belong to two scales
-    )
+    covered_at: Ints  # (S,) boxes of the scale that one of its chips contains completely; most boxes have two scales
     only_at: Ints  # (S,) boxes that no other scale covers
     large_enough: int  # boxes with sqrt(w * h) of at least `SMALL` chip px in a chip of a scale they belong to
     windows: Ints  # (S, O) number of sliding windows on all canvases

@@ -120,12 +120,7 @@ def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[Path, s
         return place, name, f"its index has {len(index)} samples, its receipt {receipt.samples}"
     try:
         return place, name, _check_samples(folder, name, index.to_pylist(), chip_size) if deep else None
-    except (
-        tarfile.TarError,
-        OSError,
-        ValueError,
-        OverflowError,
-    ) as error:  # a file that matches its receipt may still not be a tar
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # possible although the receipt matches
         return place, name, one_line(f"it cannot be read as a tar ({error})")
 
 
