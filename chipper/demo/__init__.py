@@ -1,1 +1,1 @@
-"""A drawn data set, and the whole chain on it."""
+"""The demo: a drawn data set, and all stages of chipper on it."""
