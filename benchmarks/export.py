@@ -1,4 +1,4 @@
-"""Rendering against the codec's limit: one JPEG decode an image and one encode a chip, nothing else; and on two processes."""
+"""Rendering compared with the limit of the codec (one JPEG decode per image, one encode per chip), and on two processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chipper.shards.pool import Pool
 
 
 def rendering(workdir: Workdir, images: Path, most: int) -> float:
-    """CPU seconds of this process to render all chips, shard files and all."""
+    """CPU seconds of this process to render all chips and write the shards."""
     options = ExportOptions(chips_per_shard=most)
     manifest = workdir.open()
     plans = plan_shards(manifest, most, options.render)

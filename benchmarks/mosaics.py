@@ -1,6 +1,6 @@
-"""Chips out of images of 3840 x 3840 px: chipper against the codec's limit, OpenCV and SAHI.
+"""Chips from images of 3840 x 3840 px: chipper compared with the limit of the codec, OpenCV and SAHI.
 
-The last two are measured where ``CHIPPER_PEERS`` names the Python of an environment that has them:
+OpenCV and SAHI are measured if ``CHIPPER_PEERS`` is the Python of an environment that has them:
 ``python -m venv peers && peers/bin/pip install sahi opencv-python-headless`` and ``CHIPPER_PEERS=peers/bin/python``.
 """
 

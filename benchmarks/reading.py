@@ -1,4 +1,4 @@
-"""Samples a second out of shards: by offset against webdataset's pipeline, decoded against bare decoding, and verify."""
+"""Samples per second from shards: by offset compared with webdataset, decoded compared with plain decoding; and verify."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chipper.shards.verify import verify_shards
 
 
 def bare(jpegs: list[bytes]) -> None:
-    """Decode and nothing else."""
+    """Only decode."""
     for jpeg in jpegs:
         with Image.open(io.BytesIO(jpeg)) as image:
             np.asarray(image)
@@ -64,12 +64,12 @@ def main() -> None:
         receipts = export_epochs(workdir, 1000)
 
         def batches(workers: int, stream: bool) -> float:
-            """Samples a second of the first epoch's batches, once the workers are under way."""
+            """Samples per second in the first epoch, after the workers have started."""
             loader = ChipLoader(workdir, LoaderOptions(16, workers, stream=stream))
             best = 0.0
             for _ in range(3):
                 found = iter(loader(0))
-                for _ in range(4 * workers):  # what the workers have made by the time that they have all started
+                for _ in range(4 * workers):  # batches that are ready when all workers have started
                     next(found)
                 started, samples = time.perf_counter(), sum(len(batch.chip_ids) for batch in found)
                 best = max(best, samples / (time.perf_counter() - started))
