@@ -1,1 +1,1 @@
-"""The demo: a drawn data set, and all stages of chipper on it."""
+"""A drawn data set, and a run of all stages on it."""
