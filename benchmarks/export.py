@@ -69,7 +69,7 @@ def main() -> None:
     print("| export of coco128's positive and negative chips | |\n|---|---|")
     print(f"| chips | {len(chips)} |")
     print(f"| CPU per chip | {seconds / len(chips) * 1e3:.2f} ms |")
-    print(f"| the codec alone (one decode an image, one encode a chip) | {limit / len(chips) * 1e3:.2f} ms |")
+    print(f"| the codec alone (one decode per image, one encode per chip) | {limit / len(chips) * 1e3:.2f} ms |")
     print(f"| share of the codec's speed | {limit / seconds:.0%} |")
     print(f"| bytes per chip | {size / len(chips) / 1e3:.1f} kB |")
     print(f"| eight times the positives, one process and two | {one:.2f} s, {two:.2f} s: {one / two:.2f} x |")

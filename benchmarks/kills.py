@@ -69,7 +69,7 @@ def main() -> None:
             lies += not complete(workdir.shards)
     print(
         f"{kills} kills in {runs} runs of {len(wanted)} files; sets that differ from the undisturbed one: {wrong}; "
-        f"sets that verify called whole and were not, or the reverse: {lies}"
+        f"sets that verify judged wrongly (complete or not): {lies}"
     )
 
 

@@ -66,7 +66,7 @@ def main() -> None:
             )
         peers = os.environ.get("CHIPPER_PEERS")
         if peers is None:
-            print("\nOpenCV and SAHI are left out: CHIPPER_PEERS names no Python that has them.")
+            print("\nOpenCV and SAHI are left out: CHIPPER_PEERS is not a Python that has them.")
             return
         opencv, sahi = folder / "opencv", folder / "sahi"
         opencv.mkdir()

@@ -80,11 +80,11 @@ def main() -> None:
     print("| one core | samples per second | compared with | ratio |\n|---|---|---|---|")
     theirs = f"webdataset in order: {n / stream:,.0f}"
     print(f"| raw, by offset, in random order | {n / offset:,.0f} | {theirs} | {stream / offset:.1f} x |")
-    print(f"| decoded with labels | {n / decoded:,.0f} | bare decoding: {n / limit:,.0f} | {limit / decoded:.0%} |")
+    print(f"| decoded with labels | {n / decoded:,.0f} | plain decoding: {n / limit:,.0f} | {limit / decoded:.0%} |")
     for stream, name in ((False, "the pool by offset"), (True, "an epoch's shards by webdataset")):
         one, two = rates[1, stream], rates[2, stream]
         print(f"| batches of 16 from {name}, two workers | {two:,.0f} | one worker: {one:,.0f} | {two / one:.2f} x |")
-    print(f"\nBare decoding in two processes, against one: {scaling:.2f} x (what this machine allows).")
+    print(f"\nPlain decoding in two processes, compared with one: {scaling:.2f} x (what this machine allows).")
     print(f"verify without --deep: {size / verified / 1e9:.2f} GB/s on one core (from the page cache).")
     more = sum(receipt.bytes for receipt in receipts)
     print(f"pool: {size / 1e6:.1f} MB for all {n} chips; seven epochs in their own shards: {more / 1e6:.1f} MB more.")

@@ -153,7 +153,7 @@ def main() -> None:
                 f"{seen:.3g} images/s |",
                 flush=True,
             )
-    print(f"\n{chips:.1f} chips an image and epoch; {given.batch} chips a step on {given.device}.")
+    print(f"\n{chips:.1f} chips per image and epoch; {given.batch} chips per step on {given.device}.")
 
 
 if __name__ == "__main__":
