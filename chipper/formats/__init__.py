@@ -1,1 +1,1 @@
-"""Convert other formats: import VOC, YOLO, DOTA and VisDrone as COCO; export chips as COCO or YOLO."""
+"""Import VOC, YOLO, DOTA and VisDrone as COCO, and export chips as COCO or YOLO."""

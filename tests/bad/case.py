@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-SECONDS = 20  # after which a command counts as hung
+SECONDS = 60  # after which a command counts as hung, on a busy machine too
 MARKER = "code-ran"  # what malicious files would make
 CURE = re.compile(
     r"\b(give|run|make|check|correct|fix|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
