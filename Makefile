@@ -76,7 +76,7 @@ test-fast: setup
 
 # what the tests reach of the kernels and the rules, which are Python for that
 coverage: setup
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --branch --source chipper.kernels,chipper.mining -m pytest -q tests/kernels tests/mining
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --branch --source chipper.kernels,chipper.mining -m pytest -q -W "ignore:overflow encountered:RuntimeWarning" tests/kernels tests/mining
 	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 test-bare: setup $(BARE)/.ready
