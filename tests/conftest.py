@@ -1,4 +1,4 @@
-"""Shared by all test modules: where the sample data lie, a small drawn COCO set, and short ways to run each stage.
+"""Shared by all test modules: the place of the sample data, a small drawn COCO set, and short functions to run each stage.
 
 Fixtures that are functions stand in for imports: test modules import nothing from here, whichever way pytest imports them.
 """
@@ -222,7 +222,7 @@ def export() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def hashes() -> Callable[[Path], dict[str, str]]:
-    """hashes(folder): SHA-256 of every file below it but the lock, by relative path."""
+    """hashes(folder): SHA-256 of every file below it except the lock, by relative path."""
 
     def run(folder: Path) -> dict[str, str]:
         files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
@@ -233,7 +233,7 @@ def hashes() -> Callable[[Path], dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def is_one_line() -> Callable[[BaseException], str]:
-    """is_one_line(error): the message, which must be one line that says something."""
+    """is_one_line(error): the message, which must be one non-empty line."""
 
     def run(error: BaseException) -> str:
         message = str(error)

@@ -1,4 +1,4 @@
-"""Exports that are killed, or run out of disk: what is there is never called whole when it is not, and nothing is lost."""
+"""Exports that are killed, or run out of disk: incomplete shards are never accepted as complete, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def workdir(own_drawn: Any, tmp_path: Path, build: Callable[..., Workdir], mine:
 
 
 def is_whole(shards: Path) -> bool:
-    """Whether verify calls what lies there a finished export."""
+    """Whether verify accepts the folder as a finished export."""
     try:
         return not verify_shards(shards, workers=Workers(1)).faults
     except ShardError:
@@ -110,7 +110,7 @@ def patch():
     chipper.storage.files.open = lambda path, mode: File(path, mode) if mode == "wb" else open(path, mode)
 
 def forked(work):
-    """The exit status of ``work`` in a process of its own: 0 or 1 for what it returns, -9 where it was killed."""
+    """The exit status of ``work`` in a separate process: 0 or 1 for its result, -9 if it was killed."""
     child = os.fork()
     if child == 0:
         code = 3
@@ -139,7 +139,7 @@ def contents():
     return {path.name: path.read_bytes() for path in workdir.shards.iterdir()}
 
 def is_true():
-    """Whether all that the whole set has is there as it must be."""
+    """Whether all files of the complete set exist and are correct."""
     here = contents()
     return all(here.get(name) == data for name, data in wanted.items() if name.endswith((".tar", ".parquet")))
 
@@ -241,7 +241,7 @@ def test_a_read_only_target(workdir: Workdir, small_disk: Path) -> None:
 def test_a_source_image_replaced_while_the_export_runs(
     own_drawn: Any, workdir: Workdir, export: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """An image that is swapped whole is no fault; one that is written over while it is read, or does not fit, is."""
+    """An image that is replaced atomically is fine; one that is overwritten while it is read, or does not fit, is an error."""
     victim = own_drawn.images / own_drawn.names[2]
     with Image.open(victim) as image:
         size, kind = image.size, image.format

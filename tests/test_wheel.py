@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a new environment that holds the wheel and what it asks for."""
+    """The bin folder of a new environment with the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("venv")
     assert run(sys.executable, "-m", "venv", folder, cwd=folder).returncode == 0
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -1,4 +1,4 @@
-"""--config files, --json and what else all commands have."""
+"""--config files, --json and other options of all commands."""
 
 from __future__ import annotations
 

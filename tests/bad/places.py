@@ -1,4 +1,4 @@
-"""Paths and environment variables: missing, of another kind, not to be written to, empty, or URLs of no known protocol."""
+"""Paths and environment variables: missing, of another kind, read-only, empty, or URLs with an unknown protocol."""
 
 from __future__ import annotations
 

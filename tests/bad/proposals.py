@@ -1,4 +1,4 @@
-"""Proposal files: pickles, COCO results, Parquet; damaged, of other images, or with numbers that are none."""
+"""Proposal files: pickles, COCO results, Parquet; damaged, of other images, or with invalid numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pickled(value: Any, protocol: int = 2) -> Damage:
 
 
 def box(**place: float) -> list[np.ndarray]:
-    """Good proposals for four images, but for one number."""
+    """Good proposals for four images, except for one number."""
     arrays = [BOXES.copy() for _ in range(4)]
     for side, value in place.items():
         arrays[1][0, ("x1", "y1", "x2", "y2", "score").index(side)] = value

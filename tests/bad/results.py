@@ -1,4 +1,4 @@
-"""Detections that evaluate reads, and the COCO file it holds them against."""
+"""Detections that evaluate reads, and the COCO file that it compares them with."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def built(data: Path, tmp_path: Path) -> list[str]:
-    """Words that lead to a workdir with positive chips."""
+    """Arguments that make a workdir with positive chips."""
     workdir = ["--workdir", str(tmp_path / "w")]
     assert chipper(data, "build-positives", "coco.json", "--jobs", "1", *workdir).returncode == 0
     return workdir
@@ -236,7 +236,7 @@ def test_what_is_typed_wins_over_the_environment_over_the_file(data: Path, tmp_p
 
 
 def test_values_are_read_as_typed(data: Path, tmp_path: Path) -> None:
-    """YAML's own types play no part: a list is what commas make, 1:20 no number to the base of sixty, yes a flag."""
+    """YAML types are not used: a list means comma-separated values, 1:20 is not a base-60 number, yes is a flag."""
     config = tmp_path / "c.yaml"
     config.write_text("scales: [512, 800:1280, 3]\nvalid-ranges: 120:,30:150,:59\nmasks: yes\n")
     done = chipper(data, "build-positives", "coco.json", "--config", str(config), "--workdir", str(tmp_path / "w"))
@@ -319,7 +319,7 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
         else:
             assert dry[same] == wet[same]
     assert (workdir / "runs" / "detector" / "run.json").exists()
-    # the negatives have changed what the chips are
+    # mining negatives has changed the chips
     assert chipper(data, "export-shards", *built).returncode == 0
     for export in ("export-coco", "export-yolo"):
         out = ["--out", str(tmp_path / export)]
@@ -331,7 +331,7 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
 
 
 def test_train_takes_the_shards_that_are_named(data: Path, built: list[str], tmp_path: Path) -> None:
-    """Here they lie elsewhere, not in the workdir; the current folder is a name as any other."""
+    """The shards are outside the workdir; the current folder is also a valid name."""
     shards = tmp_path / "elsewhere"
     assert chipper(data, "export-shards", "--shards", str(shards), *built).returncode == 0
     words = ["--model", "tiny", "--max-steps", "2", "--dry-run", *built]
@@ -372,7 +372,7 @@ def test_demo_dry_run(tmp_path: Path) -> None:
     assert "something other than a demo" in chipper(tmp_path, "demo", "--dry-run").stderr
 
 
-# --- nothing is lost, nothing taken for something else ---
+# --- nothing is lost or confused ---
 
 
 def test_an_importer_replaces_no_file_unasked(tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_the_nearest_command_is_named(tmp_path: Path) -> None:
 
 
 def interrupted(words: list[str], folder: Path, until: Callable[[str], bool], signals: int) -> tuple[int, str]:
-    """Exit code and standard error of a command on a terminal of its own that gets Ctrl-C once ``until(said)`` holds."""
+    """Exit code and standard error of a command on a separate terminal that gets Ctrl-C when ``until(said)`` is true."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [str(CHIPPER), *words],
@@ -559,7 +559,7 @@ def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]
     assert len(lines) > step
 
 
-# --- faults of chipper's own ---
+# --- bugs in chipper ---
 
 
 def test_a_fault_of_chipper_itself_is_one_line_with_its_traceback_in_the_log(data: Path, built: list[str]) -> None:
