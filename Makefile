@@ -22,12 +22,14 @@ TEST_PROCESSES ?= logical
 # pillow-simd built without WebP, TIFF and JPEG 2000, as on a machine without their headers
 BARE := build/bare
 
-.PHONY: help setup demo test test-bare fuzz audit lint types docs bench lock clean
+.PHONY: help setup demo test test-fast coverage test-bare fuzz audit lint types docs bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
 	@echo "make demo    run all stages on a drawn data set; the result is in chipper-demo/"
 	@echo "make test    run the tests"
+	@echo "make test-fast  run those that take no longer than an inner loop may"
+	@echo "make coverage  what the tests reach of the kernels and the rules, with the jit off"
 	@echo "make test-bare  collect all tests, and run the image tests, without WebP, TIFF and JPEG 2000 in the image library"
 	@echo "make fuzz    fuzz the readers, SECONDS=120 each"
 	@echo "make audit   check the packages of requirements.lock for known vulnerabilities; needs network access"
@@ -68,6 +70,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCES
 test: setup
 	$(PYTEST)
 
+# the inner loop: what needs no training, no processes, no servers and no pages
+test-fast: setup
+	$(PYTEST) -m "not (training or commands or faults or servers or pages)"
+
+# what the tests reach of the kernels and the rules, which are Python for that
+coverage: setup
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --branch --source chipper.kernels,chipper.mining -m pytest -q -W "ignore:overflow encountered:RuntimeWarning" tests/kernels tests/mining
+	$(BIN)/python -m coverage report --show-missing --skip-covered
+
 test-bare: setup $(BARE)/.ready
 	@if test -d $(BARE)/PIL; then export PYTHONPATH=$(CURDIR)/$(BARE); set -x; \
 	  $(BIN)/python -c 'from PIL import features; assert not features.check("webp") and not features.check("libtiff")' && \
@@ -107,9 +118,8 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-lock:
-	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install $(UV)
-	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+lock: setup
+	$(BIN)/python .ci/uv.py --quiet pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package pillow --output-file requirements.lock
 
 clean:

@@ -17,9 +17,29 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+KINDS = {
+    "training": ["detection", "inference/test_picture.py", "demo/test_chain.py", "test_notebook.py", "test_api.py"],
+    "commands": ["cli/test_commands.py", "cli/test_sessions.py", "test_main_job.py", "test_doc_commands.py", "test_wheel.py",
+                 "test_benchmarks.py", "parallel/test_workers.py"],
+    "faults": ["test_bad.py", "test_fuzz.py", "test_kills.py", "shards/test_planted_faults.py", "coco/test_bad_annotations.py"],
+    "servers": ["parallel/test_cluster.py", "storage/test_locations.py"],
+    "pages": ["report", "test_docs.py", "proposals/test_selective_search.py"],
+}  # fmt: skip
+"""Markers of the tests that take long, by file or folder; `make test-fast` runs all others."""
+
 SHARED = Path(__file__).parents[1].parent / "shared"
 SIZES = ((640, 480), (333, 251), (500, 375), (97, 64), (1201, 800), (480, 640), (256, 256), (700, 301))
 """Source px of the drawn images: odd sizes whose canvases are rounded, one smaller than a chip, one larger."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take long."""
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root)
+        for kind, names in KINDS.items():
+            if any(place == Path(name) or Path(name) in place.parents for name in names):
+                item.add_marker(kind)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from architecture import modules
 
+from chipper.api.__main__ import document as api
 from chipper.cli.__main__ import document as commands
 from chipper.schemas.__main__ import document
 
@@ -22,6 +23,10 @@ ALL = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHA
 
 def test_formats_page_is_made_from_the_schemas() -> None:
     assert (ROOT / "docs" / "formats.md").read_text() == document()
+
+
+def test_api_page_is_made_from_the_public_names() -> None:
+    assert (ROOT / "docs" / "api.md").read_text() == api()
 
 
 def test_commands_page_is_made_from_the_commands() -> None:

@@ -199,7 +199,7 @@ def test_no_space_left(workdir: Workdir, small_disk: Path, hashes: Hashes, tmp_p
     words = [*command(workdir, "--shards", str(small_disk / "shards")), "--jobs", str(jobs)]
     code, message = run_one_line(words)
     assert code == 1
-    assert "no space is left on that disk; free some and run the same command again" in message
+    assert "no space is left on that disk; free some space and run the same command again" in message
     assert not is_whole(small_disk / "shards")
     if jobs == 1:  # another worker may be stopped in the middle of its file, which the next run sweeps away
         assert not list((small_disk / "shards").glob(".*partial"))
@@ -232,7 +232,8 @@ def test_a_read_only_target(workdir: Workdir, small_disk: Path) -> None:
     done = subprocess.run(verify, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert (
-        f"{tar}: its bytes are not those that were written; nothing can be removed there" in done.stdout + done.stderr
+        f"{tar}: its bytes have changed since it was written; its receipt cannot be removed"
+        in done.stdout + done.stderr
     )
 
 

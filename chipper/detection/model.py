@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes, roi_align
+from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes
 
 from chipper.detection.anchors import AnchorGrid, anchors_of
 from chipper.detection.backbones import BACKBONES, load_pretrained
@@ -19,6 +19,7 @@ from chipper.detection.batch import Batch
 from chipper.detection.devices import mean_over_processes
 from chipper.detection.focus import focus_head, focus_labels, focus_loss
 from chipper.detection.mask_head import MASK_BINS, mask_head, mask_loss, rois_with_masks
+from chipper.detection.pooling import pool_rois
 from chipper.detection.specs import MODELS, PROPOSALS, PROPOSALS_BEFORE_NMS, ModelSpec
 from chipper.detection.targets import BACKGROUND, areas, noise_of, roi_labels, rpn_labels, sample_anchors
 from chipper.errors import OptionError
@@ -164,7 +165,7 @@ class Detector(nn.Module):
             boxes = clip_boxes_to_image(boxes, (size[0], size[1]))
             large = remove_small_boxes(boxes, 1.0)
             boxes, image_scores = boxes[large], image_scores[large]
-            kept = nms(boxes, image_scores, PROPOSAL_NMS)[:limit]
+            kept = best_after_nms(boxes, image_scores, limit)
             out.append(RpnOutput(boxes[kept], image_scores[kept].sigmoid()))
         return out
 
@@ -215,17 +216,14 @@ class Detector(nn.Module):
         """RoIAlign: (R, c, bins, bins), each roi from the map for its size (Lin et al., CVPR 2017, equation 1)."""
         numbered = torch.cat((image[:, None].to(rois.dtype), rois), dim=1)  # (R, 5)
         if len(features) == 1:
-            whole: Tensor = roi_align(features[0].float(), numbered, bins, 1 / self.spec.strides[0], 2, aligned=True)
-            return whole
+            return pool_rois(features[0].float(), numbered, bins, self.spec.strides[0])
         strides = self.spec.strides[:-1]  # the coarsest map is for proposals alone
         level = (areas(rois).clamp(min=1).sqrt() / 224).log2().floor() + 2  # 224 px belong to the third map
         level = level.clamp(0, len(strides) - 1)
         out = rois.new_zeros(len(rois), features[0].shape[1], bins, bins)
         for k, stride in enumerate(strides):
             own = (level == k).nonzero().squeeze(1)
-            out = out.index_copy(
-                0, own, roi_align(features[k].float(), numbered[own], bins, 1 / stride, 2, aligned=True)
-            )
+            out = out.index_copy(0, own, pool_rois(features[k].float(), numbered[own], bins, stride))
         return out
 
     @torch.no_grad()
@@ -265,6 +263,22 @@ class Detector(nn.Module):
         numbers = torch.full((len(boxes),), image, device=boxes.device)
         masks = self.mask_outputs(features, boxes, numbers, labels).sigmoid()
         return Detections(boxes, found.scores[best], labels, masks)
+
+
+def best_after_nms(boxes: Tensor, scores: Tensor, limit: int) -> Tensor:
+    """Of boxes (n, 4) whose ``scores`` (n,) fall, the indices of the first ``limit`` that NMS keeps.
+
+    What NMS makes of a box depends on the boxes before it alone, so the first few are often all that is needed.
+    """
+    kept: Tensor
+    some = 4 * limit
+    while some < len(boxes):
+        kept = nms(boxes[:some], scores[:some], PROPOSAL_NMS)
+        if len(kept) >= limit:
+            return kept[:limit]
+        some *= 2
+    kept = nms(boxes, scores, PROPOSAL_NMS)
+    return kept[:limit]
 
 
 def build_model(

@@ -14,9 +14,9 @@ from torch import Tensor
 
 IGNORED = -1
 BACKGROUND = 0
-# Boxes are compared with all anchors in slices of so many pairs: a chip with thousands of boxes then costs time, not
-# memory.
-PAIRS_AT_ONCE = 1 << 24
+# A chip's boxes are compared with all anchors in slices of so many pairs: a chip with thousands of boxes then costs
+# time, not memory.
+PAIRS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,10 @@ def areas(boxes: Tensor) -> Tensor:
 
 def intersections(boxes: Tensor, others: Tensor) -> Tensor:
     """Shared area in px of each pair of boxes (..., n, 4) and (..., m, 4): (..., n, m); leading axes broadcast."""
-    corner = torch.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
-    corner = corner.sub_(torch.maximum(boxes[..., :, None, :2], others[..., None, :, :2])).clamp_(min=0)
-    return corner[..., 0] * corner[..., 1]
+    x1, y1, x2, y2 = boxes[..., None].unbind(dim=-2)  # (..., n, 1) each
+    left, top, right, bottom = others.movedim(-1, 0).contiguous()[..., None, :]  # (..., 1, m) each, whole for speed
+    width = torch.minimum(x2, right).sub_(torch.maximum(x1, left)).clamp_(min=0)
+    return torch.minimum(y2, bottom).sub_(torch.maximum(y1, top)).clamp_(min=0).mul_(width)
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def share(part: Tensor, whole: Tensor) -> Tensor:
 def ious(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """IoU of each pair (..., n, 4) and (..., m, 4), and the shared area: both (..., n, m)."""
     shared = intersections(boxes, others)
-    union = areas(boxes)[..., :, None] + areas(others)[..., None, :] - shared
+    union = (areas(boxes)[..., :, None] + areas(others)[..., None, :]).sub_(shared)
     return share(shared, union), shared
 
 
@@ -90,35 +91,49 @@ def rpn_labels(
     is no negative.
     """
     chips, count = boxes.shape[0], anchors.shape[0]
-    inside = ((anchors[:, :2] >= -rules.border) & (anchors[:, 2:] - 1 < chip_size + rules.border)).all(dim=1)  # (A,)
+    limit = chip_size + rules.border
+    inside = ((anchors[:, :2] >= -rules.border) & (anchors[:, 2:] - 1 < limit)).all(dim=1).nonzero().squeeze(1)  # (I,)
+    anchors = anchors[inside]
     teaches = real & valid & ~ignore  # (B, G)
     spoils = real & ~teaches
     crowds = real & ignore
-    best_iou = anchors.new_zeros(chips, count)
-    matched = torch.zeros(chips, count, dtype=torch.int64, device=anchors.device)
-    is_best = torch.zeros(chips, count, dtype=torch.bool, device=anchors.device)
+    best_iou = anchors.new_zeros(chips, len(anchors))
+    matched = torch.zeros(chips, len(anchors), dtype=torch.int64, device=anchors.device)
+    is_best = torch.zeros(chips, len(anchors), dtype=torch.bool, device=anchors.device)
     spoiled, in_crowd = is_best.clone(), is_best.clone()
-    anchor_areas = areas(anchors).clamp(min=1e-6)
-    step = max(1, PAIRS_AT_ONCE // max(1, chips * count))
-    for start in range(0, boxes.shape[1], step):
-        part = slice(start, start + step)
-        iou, shared = ious(boxes[:, part], anchors)  # (B, g, A): the long axis last, for speed
-        spoiled |= ((iou > rules.ignore_iou) & spoils[:, part, None]).any(dim=1)
-        in_crowd |= ((shared > rules.ignore_iof * anchor_areas) & crowds[:, part, None]).any(dim=1)
-        iou = iou * (teaches[:, part, None] & inside)
-        top = iou.amax(dim=2, keepdim=True)  # (B, g, 1) of each box, over all anchors
-        is_best |= ((iou == top) & (top > 0)).any(dim=1)
-        part_iou, part_match = iou.max(dim=1)  # (B, A) of each anchor
-        matched = torch.where(part_iou > best_iou, part_match + start, matched)
-        best_iou = torch.maximum(best_iou, part_iou)
+    least_shared = rules.ignore_iof * areas(anchors).clamp(min=1e-6)
+    step = max(1, PAIRS_AT_ONCE // max(1, len(anchors)))
+    for chip, rows in enumerate(_rows_of(real)):
+        for start in range(0, rows, step):
+            part = slice(start, min(start + step, rows))
+            iou, shared = ious(boxes[chip, part], anchors)  # (g, I): the long axis last, for speed
+            spoiled[chip] |= ((iou > rules.ignore_iou) & spoils[chip, part, None]).any(dim=0)
+            in_crowd[chip] |= ((shared > least_shared) & crowds[chip, part, None]).any(dim=0)
+            iou *= teaches[chip, part, None]
+            top = iou.amax(dim=1, keepdim=True)  # (g, 1) of each box, over all anchors
+            is_best[chip] |= ((iou == top) & (top > 0)).any(dim=0)
+            part_iou, part_match = iou.max(dim=0)  # (I,) of each anchor
+            matched[chip] = torch.where(part_iou > best_iou[chip], part_match + start, matched[chip])
+            best_iou[chip] = torch.maximum(best_iou[chip], part_iou)
 
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2
-    on_padding = (centre >= content[:, None]).any(dim=2)  # (B, A)
+    on_padding = (centre >= content[:, None]).any(dim=2)  # (B, I)
     labels = torch.full_like(matched, IGNORED)
     labels[(best_iou < rules.negative_iou) & ~on_padding & ~in_crowd] = BACKGROUND
     labels[is_best | (best_iou >= rules.positive_iou)] = 1
-    labels[spoiled | ~inside] = IGNORED
-    return labels, matched
+    labels[spoiled] = IGNORED
+    all_labels = labels.new_full((chips, count), IGNORED)
+    all_labels[:, inside] = labels
+    all_matched = matched.new_zeros(chips, count)
+    all_matched[:, inside] = matched
+    return all_labels, all_matched
+
+
+def _rows_of(real: Tensor) -> list[int]:
+    """Of each chip, how many rows there are up to its last box; one wait for the device."""
+    number = torch.arange(1, real.shape[1] + 1, device=real.device)
+    last: list[int] = (real * number).amax(dim=1).tolist() if real.shape[1] else [0] * len(real)
+    return last
 
 
 def noise_of(chip_ids: Tensor, count: int, seed: int) -> Tensor:

@@ -91,15 +91,15 @@ def read_results(path: Path) -> list[Detection]:
         raise ResultsError(
             f"{path} is not JSON ({type(error).__name__}: {str(error)[:100]}); {_RESULTS_CURE}"
         ) from None
-    return results_of(content, str(path))
+    return results_of(content, f"{path} is not a COCO results file")
 
 
-def results_of(content: Any, name: str) -> list[Detection]:
-    """The finite detections of a list of COCO results. Raises ResultsError, with ``name``, for other content."""
+def results_of(content: Any, fault: str) -> list[Detection]:
+    """The finite detections of a list of COCO results. Raises ResultsError, which begins with ``fault``, for anything else."""
     try:
         found = msgspec.convert(content, type=list[Detection])
     except msgspec.ValidationError as error:
-        raise ResultsError(f"{name} is not a list of COCO results ({error}); {_RESULTS_CURE}") from None
+        raise ResultsError(f"{fault} ({error}); {_RESULTS_CURE}") from None
     return [d for d in found if all(map(math.isfinite, (*d.bbox, d.score)))]
 
 

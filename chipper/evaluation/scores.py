@@ -64,7 +64,11 @@ def evaluate(
     """
     content = dataset_of(read_ground_truth(coco_path, masks), masks)
     name = "the list of detections" if isinstance(detections, list) else str(detections)
-    given = results_of(detections, name) if isinstance(detections, list) else read_results(detections)
+    given = (
+        results_of(detections, f"{name} is not a list of COCO results")
+        if isinstance(detections, list)
+        else read_results(detections)
+    )
     found: list[dict[str, Any]] = [
         {"image_id": d.image_id, "category_id": d.category_id, "score": d.score}
         | ({"segmentation": d.segmentation} if masks else {"bbox": list(d.bbox)})

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-SECONDS = 20  # after which a command counts as hung
+SECONDS = 60  # after which a command counts as hung, on a busy machine too
 MARKER = "code-ran"  # what malicious files would make
 CURE = re.compile(
-    r"\b(give|run|make|check|fix|mend|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
+    r"\b(give|run|make|check|correct|fix|write|choose|free|train|use|lower|raise|copy|move|delete|export|resume|name|put|wait|"
     r"install|build|take|remove|check|leave|see|goes|it is|must be|must fit|at least|at most|there is no|is older)\b"
 )
 _PROMISED = re.compile(r"chipper: error: .+")

@@ -72,13 +72,13 @@ def bmp_of(width: int, height: int) -> bytes:
 
 # one bad image, the others are good: exit code 3, and its name in the summary
 LOST: dict[str, tuple[Damage, str]] = {
-    "zero bytes": (content(NAME, b""), "no image"),
-    "one byte": (content(NAME, b"\xff"), "no image"),
-    "text": (content(NAME, "an image\n"), "no image"),
-    "NUL bytes": (content(NAME, bytes(10_000)), "no image"),
-    "an HTML page": (content(NAME, "<!DOCTYPE html><html>404</html>"), "no image"),
-    "an SVG": (content(NAME, '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="150"/>'), "no image"),
-    "a PDF": (content(NAME, b"%PDF-1.4\n%%EOF"), "no image"),
+    "zero bytes": (content(NAME, b""), "not an image"),
+    "one byte": (content(NAME, b"\xff"), "not an image"),
+    "text": (content(NAME, "an image\n"), "not an image"),
+    "NUL bytes": (content(NAME, bytes(10_000)), "not an image"),
+    "an HTML page": (content(NAME, "<!DOCTYPE html><html>404</html>"), "not an image"),
+    "an SVG": (content(NAME, '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="150"/>'), "not an image"),
+    "a PDF": (content(NAME, b"%PDF-1.4\n%%EOF"), "not an image"),
     "a JPEG of two bytes": (content(NAME, b"\xff\xd8"), "0.jpg"),
     "a JPEG without its frame": (content(NAME, b"\xff\xd8\xff\xd9"), "0.jpg"),
     "cut in the header": (cut(NAME, 0.1), "0.jpg"),

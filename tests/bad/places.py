@@ -85,11 +85,11 @@ def _files() -> list[Case]:
         cases += [
             Case(f"{name}: a folder", f"{words} {option} images", (option,), None, start, 2),
             Case(f"{name}: below a file", f"{words} {option} coco.json/o", ("coco.json/o",), None, start),
-            Case(f"{name}: a name too long", f"{words} {option} {LONG}.json", (LONG[:100],), None, start),
+            Case(f"{name}: a name too long", f"{words} {option} {LONG}", (LONG[:100],), None, start),
             Case(
                 f"{name}: where nothing can be written",
-                f"{words} {option} /proc/o.json",
-                ("/proc/o.json",),
+                f"{words} {option} /proc/o",
+                ("/proc/o",),
                 None,
                 start,
             ),

@@ -127,7 +127,7 @@ def test_json_of_faults_which_are_also_said_on_standard_error(data: Path, built:
     found = json.loads(done.stdout)
     assert done.returncode == found["exit_code"] == 1
     assert found["error"]["type"] == "ShardError"
-    assert found["faults"] == [f"{tar}: its bytes are not those that were written"]
+    assert found["faults"] == [f"{tar}: its bytes have changed since it was written"]
     assert found["faults"][0] in done.stderr.splitlines()
     quiet = chipper(data, "verify", "--quiet", *built)
     assert quiet.stdout == ""

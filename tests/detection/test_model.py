@@ -8,7 +8,7 @@ import torchvision
 
 from chipper.detection.backbones import BACKBONES, PUBLISHED_WEIGHTS, DeformableConv
 from chipper.detection.mask_head import mask_loss
-from chipper.detection.model import build_model
+from chipper.detection.model import PROPOSAL_NMS, best_after_nms, build_model
 from chipper.detection.specs import MODELS
 from chipper.errors import CheckpointError, OptionError
 
@@ -133,6 +133,16 @@ def test_images_of_any_size_go_through(tiny, size):
             boxes.min() >= 0 and boxes[:, 2].max() <= size[1] and boxes[:, 3].max() <= size[0]
         )
     assert (proposals.scores.diff() <= 0).all()
+
+
+@pytest.mark.parametrize(("number", "limit"), [(0, 5), (3, 5), (300, 5), (300, 60), (300, 1000)])
+def test_the_best_after_nms_are_those_of_nms_over_all_boxes(number, limit):
+    generator = torch.Generator().manual_seed(number)
+    corner = torch.randint(0, 12, (number, 2), generator=generator).float()
+    boxes = torch.cat((corner, corner + 20), dim=1)  # close together, so that most fall
+    scores = torch.rand(number, generator=generator).sort(descending=True).values
+    whole = torchvision.ops.nms(boxes, scores, PROPOSAL_NMS)
+    assert torch.equal(best_after_nms(boxes, scores, limit), whole[:limit])
 
 
 def test_the_start_depends_on_the_seed_alone_and_leaves_the_global_generator():

@@ -263,7 +263,7 @@ def test_an_image_that_is_lost_or_damaged_is_one_line(tmp_path: Path, is_one_lin
     voc_file(tmp_path, "bad", voc_object())
     image = tmp_path / "JPEGImages" / "bad.jpg"
     write(image, b"no image")
-    assert "bad.jpg: the file is no image" in problem(tmp_path, is_one_line)
+    assert "bad.jpg: the file is not an image" in problem(tmp_path, is_one_line)
     image.unlink()
     assert "no image 'bad' in" in problem(tmp_path, is_one_line)
 

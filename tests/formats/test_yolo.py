@@ -281,7 +281,7 @@ def test_keypoints_of_another_shape_are_one_line(two: Path, is_one_line: Any) ->
 
 def test_lost_and_damaged_images_are_one_line(two: Path, is_one_line: Any) -> None:
     write(two.parent / "images/train/b.jpg", b"\xff\xd8 no image")
-    assert "images/train/b.jpg: the file is no image" in problem(two, is_one_line)
+    assert "images/train/b.jpg: the file is not an image" in problem(two, is_one_line)
     (two.parent / "images/train/b.jpg").unlink()
     write(two, "train: train.txt\nnames: [cat]\n")
     write(two.parent / "train.txt", "images/train/a.jpg\n\nimages/train/b.jpg\n")
