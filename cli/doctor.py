@@ -113,7 +113,7 @@ def _disk(workdir: Path) -> str:
             os.fsync(file.fileno())
             speed = _PIECE * _PIECES / (time.perf_counter() - started)
     except OSError as error:
-        return f"{folder}: {free} free, is not writable ({error.strerror}); choose another --workdir"
+        return f"{folder}: {free} free, writing failed ({error.strerror}); choose another --workdir"
     slow = "; slower than two cores render chips: put --workdir or --shards on a faster disk" if speed < _SLOW else ""
     return f"{folder}: {free} free, writes {human_bytes(speed)} a second{slow}"
 

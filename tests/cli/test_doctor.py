@@ -63,6 +63,4 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", full)
-    assert (
-        "cannot be written (No space left on device); choose another --workdir" in found(tmp_path, monkeypatch)["disk"]
-    )
+    assert "writing failed (No space left on device); choose another --workdir" in found(tmp_path, monkeypatch)["disk"]

@@ -351,7 +351,7 @@ def test_train_takes_the_shards_that_are_named(data: Path, built: list[str], tmp
         (["export-shards", "--image-dir", "/proc"], "--image-dir"),
         (["train", "--shards", "--model", "tiny"], "export-shards"),
         (["propose"], "train"),
-        (["export-coco", "--out", "images"], "there already"),
+        (["export-coco", "--out", "images"], "already exists"),
     ],
 )
 def test_a_dry_run_finds_what_the_run_would_stumble_over(
@@ -395,7 +395,7 @@ def test_export_says_when_it_has_read_no_image_and_reads_them_again_if_asked(
     for path in (data / "images").iterdir():
         with Image.open(path) as image:
             Image.new("RGB", image.size).save(tmp_path / "images" / path.name)
-    assert "none was read" in chipper(data, *words).stdout.replace("\n", " ")
+    assert "not read: every shard is complete" in chipper(data, *words).stdout.replace("\n", " ")
     assert content_of(Path(built[1]) / "shards") == before
     assert json.loads(chipper(data, *words, "--overwrite", "--json").stdout)["rendered"] == 1
     assert content_of(Path(built[1]) / "shards") != before
