@@ -23,9 +23,7 @@ import sys, time
 from pathlib import Path
 from chipper.manifest.build_positives import build_positives
 from chipper.mining.options import PositiveOptions
-from chipper.parallel.progress import Monitor
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.workers import Workers
 started = time.perf_counter()
 build_positives(Path(sys.argv[1]), Workdir(Path(sys.argv[2])), PositiveOptions.parse(), overwrite=True)
 print(time.perf_counter() - started)
@@ -34,12 +32,9 @@ MINE = """
 import sys, time
 from pathlib import Path
 from chipper.manifest.mine_negatives import mine_negatives
-from chipper.mining.options import NegativeOptions
-from chipper.parallel.progress import Monitor
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.workers import Workers
 started = time.perf_counter()
-mine_workdir(Workdir(Path(sys.argv[1])), Path(sys.argv[2]), NegativeOptions(), Workers(), Monitor())
+mine_negatives(Workdir(Path(sys.argv[1])), Path(sys.argv[2]))
 print(time.perf_counter() - started)
 """
 

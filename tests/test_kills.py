@@ -76,7 +76,6 @@ from pathlib import Path
 import chipper.storage.files
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
-from chipper.parallel.progress import Monitor
 from chipper.shards.verify import verify_shards
 from chipper.errors import ShardError
 from chipper.manifest.workdir import Workdir
@@ -131,7 +130,7 @@ def counted():
 
 def is_whole():
     try:
-        return not verify_shards(workdir.shards, False, Workers(1), Monitor()).faults
+        return not verify_shards(workdir.shards, workers=Workers(1)).faults
     except ShardError:
         return False
 

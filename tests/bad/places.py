@@ -216,7 +216,7 @@ CASES = [
     Case(
         "export-coco --out: there already",
         "export-coco --out o --all-chips --jobs 1",
-        ("--out", "there already"),
+        ("--out", "already exists"),
         a_folder("o"),
         "exported",
         2,
@@ -224,7 +224,7 @@ CASES = [
     Case(
         "export-coco --out: a named pipe",
         "export-coco --out o --all-chips --jobs 1",
-        ("--out", "there already"),
+        ("--out", "already exists"),
         a_fifo("o"),
         "exported",
         2,

@@ -299,11 +299,11 @@ CASES = [
         may_change=LOSES,
     ),
     Case("shards: a stranger's tar", "verify --jobs 1", ("1 faults",), _stranger, "exported"),
-    Case("shards: of another workdir", TRAIN, ("not those of the epochs",), edited(SET, id="0" * 32), "exported"),
+    Case("shards: of another workdir", TRAIN, ("do not belong to the epochs",), edited(SET, id="0" * 32), "exported"),
     Case(
         "shards: of another workdir, export-coco",
         COCO,
-        ("not those of the epochs",),
+        ("do not belong to the epochs",),
         edited(SET, id="0" * 32),
         "exported",
     ),
