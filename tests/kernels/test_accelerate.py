@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(
+    "NUMBA_DISABLE_JIT" in os.environ, reason="no kernel is compiled: NUMBA_DISABLE_JIT is set"
+)
+
 COVER = """
 import numpy as np
 from chipper.mining.cover import cover
-
-pytestmark = pytest.mark.skipif("NUMBA_DISABLE_JIT" in os.environ, reason="there is no compiler to look at: NUMBA_DISABLE_JIT")
 rng = np.random.default_rng(0)
 low = rng.uniform(0, 900, (40, 2))
 boxes = np.concatenate([low, low + rng.uniform(5, 90, (40, 2))], axis=1)
