@@ -1,6 +1,6 @@
-"""``python .ci/uv.py pip install ...`` runs uv on this environment, with the indexes, certificates, ... that pip is told of.
+"""``python .ci/uv.py pip install ...`` runs uv in this environment with pip's settings for indexes, certificates and so on.
 
-pip has its own files and variables for them, which uv does not read.
+uv does not read the configuration files and variables of pip.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# pip's setting, uv's variable, and what stands between several values there
+# pip's setting, uv's variable, and the separator of several values in it
 SAME = (
     ("index-url", "UV_DEFAULT_INDEX", ""),
     ("extra-index-url", "UV_INDEX", " "),
@@ -26,7 +26,7 @@ SAME = (
 
 
 def settings_of(listed: str) -> dict[str, str]:
-    """What ``pip config list`` printed, by name; the section of a command stands over the global one, a variable over both."""
+    """The output of ``pip config list``, by name. A command section overrides the global one; a variable overrides both."""
     found = {}
     for section in ("global", "install", ":env:"):
         for line in listed.splitlines():
@@ -37,14 +37,14 @@ def settings_of(listed: str) -> dict[str, str]:
 
 
 def variables(pip: dict[str, str]) -> dict[str, str]:
-    """Variables of the environment that tell uv the same."""
+    """The environment variables that give uv the same settings."""
     told = {uv: between.join(pip[name].split()) for name, uv, between in SAME if pip.get(name)}
-    # pip takes the best version of all indexes, uv by itself the first index that has the package
+    # pip uses the best version of all indexes; uv by default uses the first index that has the package
     return {"UV_INDEX_STRATEGY": "unsafe-best-match", **told}
 
 
 def main() -> None:
-    """Become uv. Its own variables stand over pip's settings."""
+    """Replace this process by uv. uv's own variables override pip's settings."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     pip = settings_of(listed.stdout)
     only_links = ["--no-index"] if pip.get("no-index", "").lower() in ("1", "true", "yes", "on") else []

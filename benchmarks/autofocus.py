@@ -1,4 +1,4 @@
-"""AutoFocus: AP and pixels looked at, against the full pyramid, with one detector (see `benchmarks.claims` for the data)."""
+"""AutoFocus: AP and processed pixels, compared with the full pyramid, for one detector (see `benchmarks.claims` for the data)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from chipper.storage.files import write_json
 
 
 class Listening(Monitor):
-    """Keeps the last note."""
+    """A monitor that stores the last note."""
 
     said = ""
 
     def note(self, message: str) -> None:
-        """Keep it."""
+        """Store the note."""
         self.said = message
 
 

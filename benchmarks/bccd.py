@@ -14,7 +14,7 @@ CLASSES = ("RBC", "WBC", "Platelets")
 
 
 def bccd(folder: Path) -> tuple[Path, Path]:
-    """COCO files of its own splits, trainval and test, in ``folder``; each beside a link to the images."""
+    """Write COCO files of the official splits, trainval and test, to ``folder``, each with a link to the images."""
     return _split(folder / "train", "trainval"), _split(folder / "test", "test")
 
 

@@ -1,8 +1,8 @@
-"""SNIPER's findings, on data that can be had: AP for the same number of pixels that the network trains on.
+"""Check SNIPER's findings on available data: AP for the same number of training pixels.
 
 ``python -m benchmarks.claims`` trains every method with every seed on drawn images (objects of 6 to 400 px among look-alikes)
-and evaluates it on others; ``--data bccd`` does so on the blood cells. ``--size full`` is for a GPU. Results are added to
-``--out`` as they come, and a run that stands there is not made again.
+and evaluates it on other images; ``--data bccd`` uses the blood cells instead. ``--size full`` is for a GPU. Each result is
+added to ``--out`` when it is ready; a run that is already there is not repeated.
 """
 
 from __future__ import annotations
@@ -55,35 +55,35 @@ NUMBERS = ("AP", "APs", "APm", "APl")
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """The size of a study."""
 
     model: str
     chip: int
-    batch: int  # chips in a step
+    batch: int  # chips per step
     rpn_steps: int
-    pixels: float  # that each method trains on
-    images: tuple[int, int]  # to train on and to evaluate
+    pixels: float  # pixels that each method trains on
+    images: tuple[int, int]  # number for training and for evaluation
 
 
 SIZES = {
     "cpu": Size("tiny", 256, 8, 80, 300e6, (240, 100)),
-    "smoke": Size("tiny", 128, 4, 2, 0.3e6, (6, 3)),  # shows that it runs, and nothing else
+    "smoke": Size("tiny", 128, 4, 2, 0.3e6, (6, 3)),  # only shows that it runs
     "full": Size("resnet50", 512, 16, 1000, 60e9, (8000, 1000)),
 }
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to train and to look at images; scales are for chips of 512 px."""
+    """One way to train and to predict; scales are for chips of 512 px."""
 
     name: str
     scales: tuple[str, ...] = ("512", "1.667", "4")
     ranges: str | None = "120:,32:150,:80"  # None: every box is valid at every scale
     negatives: bool = True
-    whole: bool = False  # whole images in place of chips
-    from_rpn: bool = False  # starts from the RPN's weights, batch norms too
+    whole: bool = False  # train on whole images instead of chips
+    from_rpn: bool = False  # start from the weights of the RPN, including batch norms
     freeze_norms: bool = False
-    as_many_positives: bool = False  # as the method without negative chips sees: more pixels
+    as_many_positives: bool = False  # same number of positive chips as without negatives, so more pixels
 
 
 METHODS = (
@@ -112,7 +112,7 @@ class Study:
         return ",".join(f"{float(scale) * ratio:g}" for scale in method.scales)
 
     def workdir(self, method: Method, seed: int) -> Workdir:
-        """Chips of a method, in shards; made once."""
+        """The workdir of a method, with shards; made only once."""
         kind = "negatives" if method.negatives else "positives"
         workdir = Workdir(self.folder / f"chips-{kind}-{len(method.scales)}-{seed}")
         if not (workdir.shards / "dataset.json").exists():
@@ -157,7 +157,7 @@ class Study:
     def options(self, seed: int, steps: int, **more: Any) -> TrainOptions:
         """Options of a run; one learning rate for all methods."""
         return TrainOptions(
-            epochs=MOST_EPOCHS,  # the steps end it
+            epochs=MOST_EPOCHS,  # max_steps ends the training first
             batch_size=self.size.batch,
             max_steps=steps,
             lr=None if self.size.model != "tiny" else MODELS["tiny"].lr * math.sqrt(self.size.batch / 16),
@@ -177,7 +177,7 @@ class Study:
 
     @staticmethod
     def keep_config(run: Path, workdir: Workdir) -> None:
-        """Leave with a run what `predict` asks of it."""
+        """Write the run configuration that `predict` needs."""
         dataset = workdir.dataset()
         write_json(run / CONFIG, RunConfig(__version__, dataset.id, dataset.options, {}, PixelOptions().as_text()))
 
@@ -216,7 +216,7 @@ class Study:
         }
 
     def budget(self, method: Method, workdir: Workdir) -> float:
-        """Pixels to train on."""
+        """The number of pixels to train on."""
         if not method.as_many_positives:
             return self.size.pixels
         chips = workdir.open().epoch(0)
@@ -224,7 +224,7 @@ class Study:
 
 
 class WholeImages:
-    """Batches of whole images at one scale each, all boxes valid, until the pixels are spent."""
+    """Batches of whole images at one scale each, all boxes valid, until the number of pixels is reached."""
 
     def __init__(self, study: Study, method: Method, seed: int, categories: list[int]) -> None:
         self._study, self._label = study, {category: k + 1 for k, category in enumerate(categories)}
@@ -284,7 +284,7 @@ class WholeImages:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Mean and spread (standard deviation) over the seeds of each method."""
+    """Mean and standard deviation over the seeds of each method."""
     lines = ["| trained for the same pixels | seeds | AP | APs | APm | APl |", "|---|---|---|---|---|---|"]
     for method in METHODS:
         runs = [found for key, found in results.items() if key.rpartition("/")[0] == method.name]

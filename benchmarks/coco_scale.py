@@ -1,4 +1,4 @@
-"""build-positives on a COCO-sized file against pycocotools, which only loads it; each in a process of its own."""
+"""build-positives on a COCO-sized file, compared with pycocotools, which only loads it; each in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         coco = Path(folder) / "coco.json"
         write_coco(coco)
-        # in turn, so that a slow moment of the machine meets both
+        # in turn, so that a slow phase of the machine affects both
         runs = [(measured(LOAD, coco), measured(BUILD, coco, Path(folder) / "chips")) for _ in range(REPEATS)]
         theirs, ours = (min(run[k] for run in runs) for k in (0, 1))
     print("| 118,287 images, 865,683 annotations, 513 MB | seconds | peak memory |\n|---|---|---|")

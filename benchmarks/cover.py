@@ -1,4 +1,4 @@
-"""The cover engine against a straightforward compiled greedy that looks at every box and every candidate."""
+"""The cover engine, compared with a simple compiled greedy algorithm that checks every box and candidate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GAMMA = np.uint64(GAMMA)
 
 @numba.njit(nogil=True)
 def straightforward(offsets, boxes, width, height, seeds, chip_size, stride):
-    """The same windows by a table of every candidate and every box, counted again after every pick; (n, 3) image, x, y."""
+    """The same windows from a table of all candidates and boxes, counted again after every choice; (n, 3) image, x, y."""
     picked = np.empty((boxes.shape[0], 3), np.int64)
     picks = 0
     for i in range(offsets.size - 1):
@@ -67,7 +67,7 @@ def straightforward(offsets, boxes, width, height, seeds, chip_size, stride):
 
 
 def coco_like(images: int = 2000) -> list[tuple[np.ndarray, ...]]:
-    """(offsets, boxes, width, height) of each scale: what is to be covered in images drawn from 128 real COCO images."""
+    """(offsets, boxes, width, height) of each scale: the boxes to cover in images drawn from 128 real COCO images."""
     coco = read_coco(COCO128 / "instances.json")
     options = PositiveOptions.parse()
     of_images = Groups.of(coco.images.image_id, coco.annotations.image_id)
@@ -93,7 +93,7 @@ def large(side: int = 12_000, boxes: int = 1000) -> tuple[np.ndarray, ...]:
 
 
 def compared(name: str, parts: list[tuple[np.ndarray, ...]], per: float, unit: str, repeats: int) -> None:
-    """One row: the engine and the straightforward way on the same canvases, which must give the same windows."""
+    """One row: the engine and the simple algorithm on the same canvases; both must give the same windows."""
     units = {"us": 1e6, "ms": 1e3}[unit] / per
     with_seeds = [(*part, np.arange(part[2].size, dtype=np.uint64)) for part in parts]
     for part in with_seeds:
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _with_boxes(part: tuple[np.ndarray, ...], least: int) -> tuple[np.ndarray, ...]:
-    """The canvases with at least so many boxes."""
+    """The canvases with at least this many boxes."""
     offsets, boxes, width, height = part
     counts = np.diff(offsets)
     chosen = counts >= least

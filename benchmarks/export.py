@@ -1,4 +1,4 @@
-"""Rendering against the codec's limit: one JPEG decode an image and one encode a chip, nothing else; and on two processes."""
+"""Rendering compared with the limit of the codec (one JPEG decode per image, one encode per chip), and on two processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chipper.shards.pool import Pool
 
 
 def rendering(workdir: Workdir, images: Path, most: int) -> float:
-    """CPU seconds of this process to render all chips, shard files and all."""
+    """CPU seconds of this process to render all chips and write the shards."""
     options = ExportOptions(chips_per_shard=most)
     manifest = workdir.open()
     plans = plan_shards(manifest, most, options.render)
@@ -69,7 +69,7 @@ def main() -> None:
     print("| export of coco128's positive and negative chips | |\n|---|---|")
     print(f"| chips | {len(chips)} |")
     print(f"| CPU per chip | {seconds / len(chips) * 1e3:.2f} ms |")
-    print(f"| the codec alone (one decode an image, one encode a chip) | {limit / len(chips) * 1e3:.2f} ms |")
+    print(f"| the codec alone (one decode per image, one encode per chip) | {limit / len(chips) * 1e3:.2f} ms |")
     print(f"| share of the codec's speed | {limit / seconds:.0%} |")
     print(f"| bytes per chip | {size / len(chips) / 1e3:.1f} kB |")
     print(f"| eight times the positives, one process and two | {one:.2f} s, {two:.2f} s: {one / two:.2f} x |")

@@ -23,9 +23,7 @@ import sys, time
 from pathlib import Path
 from chipper.manifest.build_positives import build_positives
 from chipper.mining.options import PositiveOptions
-from chipper.parallel.progress import Monitor
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.workers import Workers
 started = time.perf_counter()
 build_positives(Path(sys.argv[1]), Workdir(Path(sys.argv[2])), PositiveOptions.parse(), overwrite=True)
 print(time.perf_counter() - started)
@@ -34,17 +32,14 @@ MINE = """
 import sys, time
 from pathlib import Path
 from chipper.manifest.mine_negatives import mine_negatives
-from chipper.mining.options import NegativeOptions
-from chipper.parallel.progress import Monitor
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.workers import Workers
 started = time.perf_counter()
-mine_workdir(Workdir(Path(sys.argv[1])), Path(sys.argv[2]), NegativeOptions(), Workers(), Monitor())
+mine_negatives(Workdir(Path(sys.argv[1])), Path(sys.argv[2]))
 print(time.perf_counter() - started)
 """
 
 
-# not ru_maxrss, which a child has from the process that started it
+# not ru_maxrss: a child process inherits it from its parent
 PEAK = """
 with open("/proc/self/status") as status:
     print(int(status.read().split("VmHWM:")[1].split()[0]) / 1e6)
@@ -52,21 +47,21 @@ with open("/proc/self/status") as status:
 
 
 def measured(code: str, *arguments: Path) -> tuple[float, float]:
-    """Seconds that a process of its own prints, and its peak memory in GB."""
+    """Run ``code`` in a separate process: the seconds that it prints, and its peak memory in GB."""
     command = [sys.executable, "-c", code + PEAK, *map(str, arguments)]
     seconds, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return float(seconds), float(peak)
 
 
 def write_coco(path: Path, images: int = COCO_IMAGES) -> None:
-    """A COCO file of so many images, each one of the 128 under a new id."""
+    """Write a COCO file with this many images; each is one of the 128 with a new id."""
     tool = SHARED / "tools" / "make_coco_scale.py"
     command = [sys.executable, tool, COCO128 / "instances.json", path, "--images", str(images)]
     subprocess.run(command, check=True, capture_output=True)
 
 
 def write_proposals(path: Path, images: Images, each: int = 900) -> None:
-    """Proposals for ``images`` as chipper's Parquet: those of one of the 128 images, stretched to the size and jittered."""
+    """Write proposals for ``images`` as Parquet: those of one of the 128 images, scaled to the image size and jittered."""
     source = read_images(COCO128 / "instances.json")
     arrays = safe_pickle.load((COCO128 / "proposals.pkl").read_bytes(), "proposals.pkl")
     rng = np.random.default_rng(0)

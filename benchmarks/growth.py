@@ -1,6 +1,6 @@
-"""Cost per image from a thousand images to a million: build-positives, and mine-negatives with 100 proposals an image.
+"""Cost per image from a thousand images to a million: build-positives, and mine-negatives with 100 proposals per image.
 
-What a hundred images take is the start of the process, and left out of the cost per image.
+The time for a hundred images is mostly the start of the process; it is subtracted from the cost per image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(size: int) -> tuple[tuple[float, float], tuple[float, float]]:
 def main() -> None:
     print("| images | build-positives | per image | peak memory | mine-negatives | per image | peak memory |")
     print("|---|---|---|---|---|---|---|")
-    run(SIZES[0])  # compiles kernels where there is no cache yet
+    run(SIZES[0])  # compiles the kernels if they are not cached yet
     start = run(SIZES[0])
     for size in SIZES:
         found = run(size)

@@ -1,4 +1,4 @@
-"""Kill the exporter at random moments, run it again, and hold the result against that of a run that nobody disturbed."""
+"""Kill the exporter at random moments, run it again, and compare the result with that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def complete(folder: Path) -> bool:
-    """Whether verify calls what lies there a whole set."""
+    """Whether verify accepts the folder as a complete set."""
     try:
         return not verify_shards(folder, workers=Workers(1)).faults
     except ShardError:
@@ -61,7 +61,7 @@ def main() -> None:
                     process.send_signal(signal.SIGKILL)
                     process.wait()
                     kills += 1
-                time.sleep(0.2)  # its workers end when they see it gone
+                time.sleep(0.2)  # its workers end when they notice that it is gone
                 if complete(workdir.shards):
                     here = hashes(workdir.shards)
                     lies += any(here.get(name) != hash_ for name, hash_ in wanted.items() if name.endswith(".tar"))
@@ -69,7 +69,7 @@ def main() -> None:
             lies += not complete(workdir.shards)
     print(
         f"{kills} kills in {runs} runs of {len(wanted)} files; sets that differ from the undisturbed one: {wrong}; "
-        f"sets that verify called whole and were not, or the reverse: {lies}"
+        f"sets that verify judged wrongly (complete or not): {lies}"
     )
 
 

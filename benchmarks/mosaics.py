@@ -1,6 +1,6 @@
-"""Chips out of images of 3840 x 3840 px: chipper against the codec's limit, OpenCV and SAHI.
+"""Chips from images of 3840 x 3840 px: chipper compared with the limit of the codec, OpenCV and SAHI.
 
-The last two are measured where ``CHIPPER_PEERS`` names the Python of an environment that has them:
+OpenCV and SAHI are measured if ``CHIPPER_PEERS`` is the Python of an environment that has them:
 ``python -m venv peers && peers/bin/pip install sahi opencv-python-headless`` and ``CHIPPER_PEERS=peers/bin/python``.
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
             )
         peers = os.environ.get("CHIPPER_PEERS")
         if peers is None:
-            print("\nOpenCV and SAHI are left out: CHIPPER_PEERS names no Python that has them.")
+            print("\nOpenCV and SAHI are left out: CHIPPER_PEERS is not a Python that has them.")
             return
         opencv, sahi = folder / "opencv", folder / "sahi"
         opencv.mkdir()

@@ -1,4 +1,4 @@
-"""mine-negatives for a COCO-sized data set, 900 proposals an image, and its two kernels against the straightforward way."""
+"""mine-negatives for a COCO-sized data set, 900 proposals per image, and its two kernels compared with simple code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLE = 500  # images for the comparison of kernels
 
 @numba.njit(nogil=True)
 def every_pair(offsets, box, threshold):
-    """NMS by the IoU with every better box that is kept."""
+    """NMS by the IoU with every kept box of higher score."""
     kept = np.zeros(box.shape[0], np.bool_)
     for i in range(offsets.size - 1):
         for b in range(offsets[i], offsets[i + 1]):
@@ -45,7 +45,7 @@ def every_pair(offsets, box, threshold):
 
 
 def kernels(images: Images, proposals: Proposals) -> None:
-    """Rows of the two kernels, which must agree with the straightforward ones."""
+    """Rows for the two kernels; their results must equal those of the simple code."""
     order = np.lexsort((-proposals.score, np.repeat(np.arange(len(images)), 900)))
     box, offsets = proposals.box[order], np.arange(len(images) + 1) * 900
     assert np.array_equal(suppress(offsets, box, 0.7, 900), every_pair(offsets, box, 0.7)), "other boxes"

@@ -1,4 +1,4 @@
-"""Windows on the grid and anywhere, greedy and searched for, against the optimum by integer programming (scipy's milp)."""
+"""Windows on the grid or anywhere, greedy or by search, compared with the optimum by integer programming (scipy's milp)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Parts = list[tuple[np.ndarray, ...]]
 
 
 def optimum(parts: Parts, places: Callable[[np.ndarray, int], np.ndarray], seconds: float) -> tuple[int, int]:
-    """Fewest windows at ``places``, and a lower bound of it where milp ran out of ``seconds`` for one canvas."""
+    """Fewest windows at ``places``, and a lower bound if milp needed more than ``seconds`` for a canvas."""
     total = bound = 0
     for offsets, boxes, width, height in parts:
         for i, (start, end) in enumerate(pairwise(offsets)):
@@ -55,7 +55,7 @@ def anywhere(low: np.ndarray, canvas: int) -> np.ndarray:
 
 
 def table(title: str, parts: Parts, levels: int, seconds: float) -> None:
-    """One table: windows and time of each way, and the two optima."""
+    """One table: windows and time of each method, and the two optima."""
 
     def count(way: Callable[..., object], *more: int) -> Iterator[int]:
         for offsets, boxes, width, height in parts:

@@ -1,4 +1,4 @@
-"""A large 16-bit GeoTIFF: chips by windows through rasterio against decoding all of it with PIL."""
+"""Chips of a large 16-bit GeoTIFF: reading windows with rasterio, compared with decoding the complete file with PIL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ print(time.perf_counter() - started)
 
 
 def draw(path: Path, overviews: tuple[int, ...] = ()) -> None:
-    """Four bands of 16 bits in tiles of 512 px, marked as red, green, blue and another so that PIL knows it too."""
+    """Four bands of 16 bits in tiles of 512 px, marked as red, green, blue and one more, so that PIL can read it too."""
     import rasterio
 
     rng = np.random.default_rng(0)

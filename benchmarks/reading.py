@@ -1,4 +1,4 @@
-"""Samples a second out of shards: by offset against webdataset's pipeline, decoded against bare decoding, and verify."""
+"""Samples per second from shards: by offset compared with webdataset, decoded compared with plain decoding; and verify."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chipper.shards.verify import verify_shards
 
 
 def bare(jpegs: list[bytes]) -> None:
-    """Decode and nothing else."""
+    """Only decode."""
     for jpeg in jpegs:
         with Image.open(io.BytesIO(jpeg)) as image:
             np.asarray(image)
@@ -64,12 +64,12 @@ def main() -> None:
         receipts = export_epochs(workdir, 1000)
 
         def batches(workers: int, stream: bool) -> float:
-            """Samples a second of the first epoch's batches, once the workers are under way."""
+            """Samples per second in the first epoch, after the workers have started."""
             loader = ChipLoader(workdir, LoaderOptions(16, workers, stream=stream))
             best = 0.0
             for _ in range(3):
                 found = iter(loader(0))
-                for _ in range(4 * workers):  # what the workers have made by the time that they have all started
+                for _ in range(4 * workers):  # batches that are ready when all workers have started
                     next(found)
                 started, samples = time.perf_counter(), sum(len(batch.chip_ids) for batch in found)
                 best = max(best, samples / (time.perf_counter() - started))
@@ -80,11 +80,11 @@ def main() -> None:
     print("| one core | samples per second | compared with | ratio |\n|---|---|---|---|")
     theirs = f"webdataset in order: {n / stream:,.0f}"
     print(f"| raw, by offset, in random order | {n / offset:,.0f} | {theirs} | {stream / offset:.1f} x |")
-    print(f"| decoded with labels | {n / decoded:,.0f} | bare decoding: {n / limit:,.0f} | {limit / decoded:.0%} |")
+    print(f"| decoded with labels | {n / decoded:,.0f} | plain decoding: {n / limit:,.0f} | {limit / decoded:.0%} |")
     for stream, name in ((False, "the pool by offset"), (True, "an epoch's shards by webdataset")):
         one, two = rates[1, stream], rates[2, stream]
         print(f"| batches of 16 from {name}, two workers | {two:,.0f} | one worker: {one:,.0f} | {two / one:.2f} x |")
-    print(f"\nBare decoding in two processes, against one: {scaling:.2f} x (what this machine allows).")
+    print(f"\nPlain decoding in two processes, compared with one: {scaling:.2f} x (what this machine allows).")
     print(f"verify without --deep: {size / verified / 1e9:.2f} GB/s on one core (from the page cache).")
     more = sum(receipt.bytes for receipt in receipts)
     print(f"pool: {size / 1e6:.1f} MB for all {n} chips; seven epochs in their own shards: {more / 1e6:.1f} MB more.")

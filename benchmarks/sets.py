@@ -42,7 +42,7 @@ def coco128_again_and_again(folder: Path, times: int) -> Workdir:
 
 
 def mosaics(folder: Path, number: int = 8, side: int = 3840) -> Path:
-    """Large square JPEGs put together from images of coco128, each scaled to 640 x 480, with their annotations' boxes."""
+    """Large square JPEGs composed of coco128 images, each scaled to 640 x 480, with the boxes of their annotations."""
     content = json.loads((COCO128 / "instances.json").read_text())
     tile = 640, 480
     boxes: dict[int, list[dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""How the benchmarks take time."""
+"""Time measurement of the benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COCO128 = SHARED / "data" / "coco128"
 
 
 def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
-    """Seconds of the fastest of several runs, after one that warms up."""
+    """Seconds of the fastest of several runs, after one warm-up run."""
     function()
     times = []
     for _ in range(repeats):
@@ -23,7 +23,7 @@ def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
 
 
 def cpu_of(function: Callable[[], Any]) -> float:
-    """CPU seconds of this process for one run, after one that warms up."""
+    """CPU seconds of this process for one run, after one warm-up run."""
     function()
     started = time.process_time()
     function()
@@ -31,5 +31,5 @@ def cpu_of(function: Callable[[], Any]) -> float:
 
 
 def row(name: str, ours: float, other: float, unit: str, what: str) -> None:
-    """One line of a table: ours, the other, and how many times faster we are."""
+    """One row of a table: our time, the other time, and the speed-up."""
     print(f"| {name} | {ours:.3g} {unit} | {what}: {other:.3g} {unit} | {other / ours:.3g} x |", flush=True)

@@ -1,7 +1,7 @@
-"""Training and inference: chips a second, against torchvision's own Faster-RCNN on whole images of the same data.
+"""Training and inference: chips per second, compared with torchvision's Faster R-CNN on whole images of the same data.
 
-On a GPU the figures are those of a real run (``--batch 16``); on a CPU only the ratios mean anything, and two chips a step are
-enough to see them. Not part of ``python -m benchmarks``: ``python -m benchmarks.training --device cuda --batch 16``.
+On a GPU the figures are those of a real run (``--batch 16``). On a CPU only the ratios are meaningful, and two chips per step
+are enough for them. Not part of ``python -m benchmarks``: ``python -m benchmarks.training --device cuda --batch 16``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PYRAMID = "480:512,800:1280,1400:2000"
 
 
 def chips_a_second(workdir: Workdir, name: str, given: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
-    """Chips a second, share of the time waiting for data, and GB of GPU memory at most, after a third of the steps."""
+    """Chips per second, share of time waiting for data (both without the first third of the steps), and peak GPU memory in GB."""
     dataset = workdir.dataset()
     classes = dataset.categories
     loader = ChipLoader(workdir, LoaderOptions(given.batch, given.workers, pin=given.device != "cpu"))
@@ -61,7 +61,7 @@ def chips_a_second(workdir: Workdir, name: str, given: argparse.Namespace, folde
 
 
 def whole_images(given: argparse.Namespace) -> Iterator[tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]]:
-    """Batches for torchvision: images as they are (it resizes to 800 x 1333 itself) and their boxes."""
+    """Batches for torchvision: images in their original size (torchvision resizes them to 800 x 1333) and boxes."""
     coco = read_coco(COCO128 / "instances.json")
     order = np.random.default_rng(0).permutation(len(coco.images))
     number = max(1, given.batch // 8)
@@ -79,7 +79,7 @@ def whole_images(given: argparse.Namespace) -> Iterator[tuple[list[torch.Tensor]
 
 
 def torchvision_images_a_second(given: argparse.Namespace) -> float:
-    """Images a second of the training step of fasterrcnn_resnet50_fpn, in the same precision."""
+    """Images per second of the training step of fasterrcnn_resnet50_fpn, in the same precision."""
     from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
     model = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91).to(given.device).train()
@@ -109,7 +109,7 @@ def synchronised(device: str) -> None:
 
 
 def inference_images_a_second(name: str, given: argparse.Namespace) -> float:
-    """Images a second of the published pyramid, merged."""
+    """Images per second with the published pyramid and merging."""
     scales = parse_scales(PYRAMID)
     ranges = parse_valid_ranges("75:,32:180,:90", scales)
     model = build_model(name, 80, 512, "none").to(given.device)
@@ -153,7 +153,7 @@ def main() -> None:
                 f"{seen:.3g} images/s |",
                 flush=True,
             )
-    print(f"\n{chips:.1f} chips an image and epoch; {given.batch} chips a step on {given.device}.")
+    print(f"\n{chips:.1f} chips per image and epoch; {given.batch} chips per step on {given.device}.")
 
 
 if __name__ == "__main__":

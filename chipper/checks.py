@@ -1,4 +1,4 @@
-"""Bounds and choices of options: written once, beside the default, and checked when the options are made.
+"""Bounds and choices of options: written once, next to the default, and checked when the options object is created.
 
     quality: int = bounded(90, 1, 100)
     placement: str = one_of("grid", "slide")
@@ -16,17 +16,17 @@ from chipper.errors import OptionError, option
 
 
 def bounded(default: Any, low: float, high: float = math.inf) -> Any:
-    """A field that goes from ``low`` to ``high``, both included; None as the default stands for no value."""
+    """A field whose value is from ``low`` to ``high``, both included; a default of None means no value."""
     return field(default=default, metadata={"low": low, "high": high})
 
 
 def one_of(default: str, *others: str) -> Any:
-    """A field that is the default or one of ``others``."""
+    """A field whose value is ``default`` or one of ``others``."""
     return field(default=default, metadata={"choices": (default, *others)})
 
 
 def check_fields(options: Any) -> None:
-    """Raise OptionError where a field of the dataclass ``options`` is not what `bounded` or `one_of` says."""
+    """Raise OptionError if a field of the dataclass ``options`` breaks the rule that `bounded` or `one_of` gave it."""
     for f in fields(options):
         value, limits = getattr(options, f.name), f.metadata
         if value is None:
@@ -40,24 +40,24 @@ def check_fields(options: Any) -> None:
 
 
 def at_least(name: str, value: float, low: float) -> None:
-    """Raise OptionError where an option is under its lower bound, or not finite."""
+    """Raise OptionError if an option is below its lower bound or not finite."""
     if not (math.isfinite(value) and value >= low):
         raise OptionError(f"{option(name)} is {value:g}; it must be at least {low:g}")
 
 
 def between(name: str, value: float, low: float, high: float) -> None:
-    """Raise OptionError where an option is not between its bounds, both included, or is not a number."""
+    """Raise OptionError if an option is outside its bounds (both are allowed values) or NaN."""
     if not low <= value <= high:
         raise OptionError(f"{option(name)} is {value:g}; it goes from {low:g} to {high:g}")
 
 
 def among(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise OptionError where an option is none of its choices."""
+    """Raise OptionError if an option is not one of its choices."""
     if value not in choices:
         raise OptionError(f"{option(name)} is {value!r}; it is {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def sixty_four_bits(name: str, value: int) -> None:
-    """Raise OptionError where a seed is beyond what generators take."""
+    """Raise OptionError if a seed does not fit into 64 bits; random generators need that."""
     if not -(2**63) <= value < 2**63:
         raise OptionError(f"{option(name)} is {value}; it must fit into 64 bits")

@@ -31,7 +31,7 @@ class Columns:
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def to_arrow(self, table: Table, belongs_to: str) -> pa.Table:
-        """The rows as ``table``; boxes become four columns, and a column that is not here is null."""
+        """The rows as ``table``; boxes become four columns; columns that these rows do not have become null."""
         schema = table.arrow_schema(belongs_to)
         arrays = []
         for column in schema:
@@ -46,7 +46,7 @@ class Columns:
 
     def _values(self, name: str) -> npt.NDArray[Any] | None:
         prefix, side = name[:-2], name[-2:]
-        if side in _SIDES:  # x1 .. y2 come from box, source_x1 .. source_y2 from source_box
+        if side in _SIDES:  # x1 .. y2 are from box, source_x1 .. source_y2 from source_box
             return np.ascontiguousarray(getattr(self, prefix + "box")[:, _SIDES.index(side)])
         values: npt.NDArray[Any] | None = getattr(self, name, None)
         return values
@@ -100,7 +100,7 @@ class Images(Columns):
 
 @dataclass(frozen=True)
 class Annotations(Columns):
-    """The annotations table, image by image in the order of the images."""
+    """The annotations table, grouped by image, in the order of the images."""
 
     annotation_id: Ints
     image_id: Ints
@@ -142,7 +142,7 @@ class Chips(Columns):
 
     @property
     def image_position(self) -> Ints:
-        """Place of each chip's image in the COCO file."""
+        """Position of each chip's image in the COCO file."""
         return self.chip_id // CHIPS_PER_IMAGE
 
 
@@ -161,7 +161,7 @@ class Labels(Columns):
 
 @dataclass(frozen=True)
 class Proposals(Columns):
-    """Proposals of many images, image by image; ``image_id`` in the order of the images."""
+    """Proposals of many images, grouped by image, in the order of the images."""
 
     image_id: Ints
     box: Floats  # (n, 4) source px

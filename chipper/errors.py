@@ -1,20 +1,20 @@
-"""What can go wrong, as a tree.
+"""The exceptions of chipper, as a tree; an indented class inherits from the one above it.
 
-ChipperError                anything a user can cause; one line: what was found, where, and the cure; exit code 1
-OptionError               an option's value makes no sense
-AnnotationError           the COCO file cannot be read or is not COCO
-ProposalError             the proposal file cannot be read or belongs to another data set
-ResultsError              the detections cannot be read or belong to another data set
-ImageError                one image cannot be used (collected per image while exporting)
-ImageDirectoryError       no folder holds the images
-WorkdirError              the workdir is missing, incomplete, of another version or made with other options
-ShardError                shards are missing, damaged or do not belong to the workdir
-StorageError              a file cannot be written: no space, no permission
-ClusterError              the dask cluster cannot be used, or lost a task too often
-DependencyError           an optional package is not installed
-DeviceError               the device has too little memory for what it is given
-TrainingError             training cannot go on
-CheckpointError         a checkpoint is damaged or belongs to another model or class set
+ChipperError                  any error that a user can cause; one line: what was found, where, and the cure; exit code 1
+    OptionError               an option has an invalid value; exit code 2
+    AnnotationError           the COCO file cannot be read or is not COCO
+    ProposalError             the proposal file cannot be read or belongs to another data set
+    ResultsError              the detections cannot be read or belong to another data set
+    ImageError                one image cannot be used (collected per image while exporting)
+    ImageDirectoryError       no folder holds the images
+    WorkdirError              the workdir is missing, incomplete, of another version or made with other options
+    ShardError                shards are missing, damaged or do not belong to the workdir
+    StorageError              a file cannot be written: no space, no permission
+    ClusterError              the dask cluster cannot be used, or lost a task too often
+    DependencyError           an optional package is not installed
+    DeviceError               the device has too little memory
+    TrainingError             training cannot continue
+        CheckpointError       a checkpoint is damaged or belongs to another model or class set
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_LONGEST = 600  # characters of a message that holds what a file holds
-_OPTION = re.compile("\ue000(\\w+)\ue001")  # two letters that Unicode leaves to private use
+_LONGEST = 600  # characters; a message that quotes a file could be longer
+_OPTION = re.compile("\ue000(\\w+)\ue001")  # two code points from Unicode's private use area
 
 
 def option(name: str) -> str:
-    """The option ``name`` inside a message: Python shows the name of the field, the command line its flag."""
+    """A placeholder for the option ``name`` in a message: Python shows the field name, the command line shows the flag."""
     return f"\ue000{name}\ue001"
 
 
 def spelled(text: str, flag: Callable[[str], str] = str) -> str:
-    """``text`` with every `option` in it as ``flag`` spells its name."""
+    """``text`` with every `option` placeholder replaced by ``flag(name)``."""
     return _OPTION.sub(lambda found: flag(found[1]), text)
 
 
 def one_line(text: str) -> str:
-    """``text`` fit for one line of a log: what is not printable is escaped, and the middle of a very long text left out."""
+    """``text`` as one line of a log: unprintable characters are escaped, and the middle of a very long text is left out."""
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
@@ -52,15 +52,15 @@ class ChipperError(Exception):
         return self.told()
 
     def __format__(self, spec: str) -> str:
-        return super().__str__()  # inside the message of another error, options stay what they are
+        return super().__str__()  # inside the message of another error, placeholders of options are kept
 
     def told(self, flag: Callable[[str], str] = str) -> str:
-        """The message, with options as ``flag`` spells them."""
+        """The message; each option is shown as ``flag(name)``."""
         return one_line(spelled(super().__str__(), flag))
 
 
 class OptionError(ChipperError):
-    """An option's value makes no sense."""
+    """An option has an invalid value."""
 
     exit_code = 2
 
@@ -106,11 +106,11 @@ class DependencyError(ChipperError):
 
 
 class TrainingError(ChipperError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class DeviceError(ChipperError):
-    """The device has too little memory for what it is given."""
+    """The device has too little memory."""
 
 
 class CheckpointError(TrainingError):

@@ -1,4 +1,4 @@
-"""Rows that stand group by group, as the boxes of images do: where each group begins and ends."""
+"""Where each group of rows begins and ends, for rows sorted by group (such as boxes sorted by image)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from chipper.columns import Ints
 
 @dataclass(frozen=True)
 class Groups:
-    """Group k has the rows ``offsets[k]:offsets[k + 1]``; it may have none. Kernels take ``offsets`` itself."""
+    """Group k has the rows ``offsets[k]:offsets[k + 1]``; a group may be empty. Kernels are given ``offsets`` directly."""
 
     offsets: Ints  # (groups + 1,) ascending
 
     @classmethod
     def of(cls, keys: npt.NDArray[Any], grouped: npt.NDArray[Any]) -> Groups:
-        """One group for each of ``keys``: its rows in ``grouped``, which stand in the order of ``keys``.
+        """One group for each of ``keys``. ``grouped`` (rows,) is the key of each row; rows are in the order of ``keys``.
 
-        Keys are unique; a key may have no rows, a row must have a key.
+        Keys are unique. A key may have no rows, but every row must have a key from ``keys``.
         """
         return cls.of_counts(np.bincount(places_of(keys, grouped), minlength=len(keys)))
 
     @classmethod
     def of_counts(cls, counts: Ints) -> Groups:
-        """Groups of so many rows each."""
+        """Groups with the numbers of rows ``counts`` (groups,)."""
         return cls(np.concatenate(([0], np.cumsum(counts))).astype(np.int64))
 
     @classmethod
@@ -41,7 +41,7 @@ class Groups:
 
     @property
     def counts(self) -> Ints:
-        """(groups,) how many rows each has."""
+        """(groups,) number of rows of each group."""
         return np.diff(self.offsets)
 
     @property
@@ -55,16 +55,16 @@ class Groups:
         return np.arange(self.offsets[-1]) - np.repeat(self.offsets[:-1], self.counts)
 
     def slice(self, first: int, end: int | None = None) -> slice:
-        """The rows of the group ``first``, or of all groups up to ``end`` (exclusive)."""
+        """The rows of group ``first``, or of groups ``first`` to ``end`` (exclusive)."""
         return slice(int(self.offsets[first]), int(self.offsets[first + 1 if end is None else end]))
 
     def within(self, rows: Ints) -> Groups:
-        """The same groups of only the ``rows`` given, ascending."""
+        """The same groups, restricted to ``rows`` (ascending row numbers)."""
         return Groups(np.searchsorted(rows, self.offsets))
 
 
 def places_of(keys: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> Ints:
-    """Where each of ``wanted`` stands in ``keys``, which are unique and in any order; -1 where it does not."""
+    """The position of each of ``wanted`` in ``keys``, or -1 where it is missing; keys are unique and in any order."""
     if not keys.size:
         return np.full(wanted.shape, -1)
     order = np.argsort(keys, kind="stable")

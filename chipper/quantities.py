@@ -1,10 +1,10 @@
-"""Bytes and seconds as a person would say them."""
+"""Bytes and seconds as text for people."""
 
 from __future__ import annotations
 
 
 def human_bytes(size: float) -> str:
-    """``size`` bytes in the unit a person would take."""
+    """``size`` bytes as text, in a suitable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -13,7 +13,7 @@ def human_bytes(size: float) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    """``seconds`` as a person would say it."""
+    """``seconds`` as text: seconds, or minutes and seconds."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

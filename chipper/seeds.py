@@ -1,6 +1,6 @@
-"""Random choices that depend on what is chosen for, never on who computes it or in which order.
+"""Random choices that do not depend on which process computes them or in which order.
 
-Every choice hashes its own coordinates (seed, variant, image id, ...) with SplitMix64 (Steele, Lea, Flood, 2014).
+Every choice is a hash of its own coordinates (seed, variant, image id, ...) with SplitMix64 (Steele, Lea, Flood, 2014).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-GAMMA = 0x9E3779B97F4A7C15  # the odd constant by which SplitMix64 steps
+GAMMA = 0x9E3779B97F4A7C15  # the odd constant that SplitMix64 adds at each step
 MIX_1 = 0xBF58476D1CE4E5B9
 MIX_2 = 0x94D049BB133111EB
 

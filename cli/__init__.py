@@ -1,1 +1,1 @@
-"""The command line: each command parses, calls the library once, and prints what came of it."""
+"""The command line: each command parses its options, calls the library once and prints the result."""

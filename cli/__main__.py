@@ -1,4 +1,4 @@
-"""The page of all commands: ``python -m chipper.cli`` prints docs/commands.md."""
+"""``python -m chipper.cli`` prints docs/commands.md, the page of all commands."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chipper.cli.main import COMMANDS, main
 
 HEAD = """# Commands
 
-Made by `python -m chipper.cli`; a test keeps it up to date. What all commands have (`--config`, `--json`, `--quiet`, `--verbose`,
-`--debug`) stands in [The command line](command-line.md).
+Made by `python -m chipper.cli`; a test keeps it up to date. The options of all commands (`--config`, `--json`, `--quiet`,
+`--verbose`, `--debug`) are explained in [The command line](command-line.md).
 """
 
 

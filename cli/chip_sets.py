@@ -15,11 +15,15 @@ from chipper.manifest.workdir import Workdir
 from chipper.parallel.workers import Workers
 
 _OPTIONS = (
-    click.option("--out", type=Place(path_type=Path), required=True, help="Folder to make; it must not exist yet."),
+    click.option("--out", type=Place(path_type=Path), required=True, help="Folder to create; it must not exist yet."),
     click.option(
-        "--epoch", type=int, default=0, show_default=True, help="Whose chips: the positives and the negatives drawn."
+        "--epoch",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Export the chips of this epoch: its positives and its drawn negatives.",
     ),
-    click.option("--all-chips", is_flag=True, help="All chips in place of one epoch's."),
+    click.option("--all-chips", is_flag=True, help="Export all chips instead of those of one epoch."),
     click.option(
         "--val-share",
         type=float,
@@ -43,9 +47,9 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command("export-coco")
 @_options
 def export_coco(**options: Any) -> None:
-    """Write chips as a plain COCO data set, for any trainer that reads one.
+    """Write chips as a plain COCO data set, for any trainer that reads COCO.
 
-    Needs the shards of export-shards, which it copies from.
+    Copies the chips from the shards, so run export-shards first.
 
     \b
     Example: chipper export-coco --out coco-chips
@@ -60,7 +64,7 @@ def export_coco(**options: Any) -> None:
 def export_yolo(**options: Any) -> None:
     """Write chips as a YOLO folder with data.yaml.
 
-    Needs the shards of export-shards, which it copies from.
+    Copies the chips from the shards, so run export-shards first.
 
     \b
     Example: chipper export-yolo --out yolo-chips
@@ -90,5 +94,5 @@ def _run(
     copied = export(workdir, out, epoch=chosen, val_share=val_share, workers=workers, monitor=ConsoleMonitor())
     rows = [(split, f"{chips:,} chips with {copied.labels[split]:,} labels") for split, chips in copied.chips.items()]
     if copied.left_out:
-        rows.append(("left out", f"{copied.left_out:,} labels of crowds and of objects under 10 px"))
+        rows.append(("left out", f"{copied.left_out:,} labels of crowds and of objects smaller than 10 px"))
     print_summary(f"Chips in {out}", rows, {"folder": str(out), **vars(copied)})

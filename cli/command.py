@@ -1,4 +1,4 @@
-"""What all commands have: --config, --json, --verbose, --quiet, --debug, and a log in the workdir."""
+"""What all commands share: --config, --json, --verbose, --quiet, --debug, and a log in the workdir."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from chipper.cli.session import Session
 from chipper.manifest.workdir import Workdir
 
 SKIPPED_ITEMS = 3
-"""Exit code of a command that is done, but had to leave out items."""
+"""Exit code of a command that finished but skipped items."""
 
 
 def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Take the file's options as this command's defaults."""
+    """Use the file's options as this command's defaults."""
     if path is None:
         return
     group = context.find_root().command
@@ -32,12 +32,12 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
 
 
 def _hear(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Note one of the options that say how much a command says."""
+    """Store --verbose, --quiet, --json or --debug in the session."""
     session = context.find_object(Session)
     if value and session is not None:
         setattr(session, str(parameter.name), True)
         if session.quiet and session.verbose:
-            raise click.UsageError("--quiet and --verbose do not go together", context)
+            raise click.UsageError("--quiet and --verbose exclude each other", context)
 
 
 def _flag(*words: str, **settings: Any) -> click.Option:
@@ -48,15 +48,15 @@ _CONFIG = click.Option(
     ["--config"],
     type=Place(path_type=Path),
     envvar="CHIPPER_CONFIG",
-    is_eager=True,  # before the options that it gives
+    is_eager=True,  # before the options that it sets
     expose_value=False,
     callback=_read_config,
-    help="YAML file of options; what is typed wins.",
+    help="YAML file of options; options on the command line override it.",
 )
 COMMON = (
     _CONFIG,
-    _flag("-v", "--verbose", help="Say more: each part, shard and stage."),
-    _flag("-q", "--quiet", help="Say nothing but warnings and errors."),
+    _flag("-v", "--verbose", help="Print more: each part, shard and stage."),
+    _flag("-q", "--quiet", help="Print only warnings and errors."),
     _flag("--json", "as_json", help="Print the summary as one JSON object."),
     _flag("--debug", envvar="CHIPPER_DEBUG", help="Show the traceback of an error."),
 )
@@ -64,7 +64,7 @@ COMMON = (
 
 
 class Command(click.Command):
-    """A command of chipper: its session is there while it runs, and its log and options stay in the workdir."""
+    """A command of chipper. It has a session while it runs; its log and its options are kept in the workdir."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -77,11 +77,11 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # click's parser leaves it out
+            error.ctx = error.ctx or ctx  # click's parser does not set it
             raise
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run it; what is thrown goes on to `chipper.cli.main.run`, which ends the session."""
+        """Run the command. Exceptions pass through to `chipper.cli.main.run`, which ends the session."""
         session = ctx.ensure_object(Session)
         session.dry_run = bool(ctx.params.get("dry_run"))
         workdir: Workdir | None = ctx.params.get("workdir")

@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete chipper's commands and options.
+    """Print the script that lets SHELL complete chipper's commands and options.
 
     \b
     bash: chipper completion bash > ~/.local/share/bash-completion/completions/chipper

@@ -1,11 +1,11 @@
-"""Options from a YAML file, and the options of a run as one.
+"""Read options from a YAML file, and write the options of a run as YAML.
 
     scales: 512,1.667,3          # for every command that has the option
     jobs: 4
     export-shards:               # for one command
       quality: 95
 
-What is typed wins over the environment, that over the file, and that over the default.
+The command line overrides the environment, the environment overrides the file, and the file overrides the defaults.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from chipper.manifest.workdir import Workdir
 from chipper.storage.files import atomic, read_bytes
 
 OPTIONS = "options.yaml"
-"""In the workdir: the options of the last run of each command, which ``--config`` takes."""
+"""In the workdir: the options of the last run of each command, in the format that ``--config`` reads."""
 _NOT_KEPT = {"config", "verbose", "quiet", "debug", "as_json", "dry_run", "workdir"}
 _HOW = {"jobs", "backend", "scheduler", "device", "workers", "overwrite", "resume", "retry_errors"}
-"""They say where and how a run works, not what comes of it."""
+"""Options that say where and how a run works. They do not affect its result."""
 
 
 def names_of(parameter: click.Parameter) -> set[str]:
-    """The words by which a file may call an option, with underscores."""
+    """The names that a file may use for an option, with underscores."""
     long = {word.lstrip("-").replace("-", "_") for word in parameter.opts if word.startswith("--")}
     return long or {str(parameter.name)}
 
 
 def defaults_from(path: Path, command: click.Command, commands: Iterable[str], known: set[str]) -> dict[str, Any]:
-    """What the file says for ``command``, by parameter name.
+    """The values in the file for ``command``, by parameter name.
 
     Args:
         path: the YAML file.
-        command: the one that runs.
+        command: the command that runs.
         commands: names of all commands.
-        known: names of all their options.
+        known: names of the options of all commands.
 
     Raises:
-        OptionError: it is no YAML mapping, or names something that there is not.
+        OptionError: the file is not a YAML mapping, or names an unknown option.
     """
     content = _read(path)
     own, commands = str(command.name), set(commands)
@@ -71,20 +71,20 @@ def defaults_from(path: Path, command: click.Command, commands: Iterable[str], k
 def _read(path: Path) -> dict[str, Any]:
     data = read_bytes(path, OptionError, "--config", "give a YAML file")
     try:
-        # every scalar stays text, as typed on the command line: no 32:50 becomes a number to the base of sixty
+        # every scalar stays text, as on the command line: YAML would read 32:50 as a base-60 number
         content = yaml.load(data, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         what = " ".join(str(error).split())[:200]
-        raise OptionError(f"{path} is no YAML ({what}); write `option: value` on each line") from None
+        raise OptionError(f"{path} is not YAML ({what}); write `option: value` on each line") from None
     if content is None or content == "":
         return {}
     if not isinstance(content, dict):
-        raise OptionError(f"{path} is no YAML mapping; write `option: value` on each line")
+        raise OptionError(f"{path} is not a YAML mapping; write `option: value` on each line")
     return content
 
 
 def _as_typed(path: Path, name: str, value: Any, parameter: click.Parameter) -> Any:
-    """The value as the command line would hand it over."""
+    """The value as the command line would pass it."""
     several = parameter.nargs != 1 or getattr(parameter, "multiple", False)
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return value if several else ",".join(value)
@@ -98,13 +98,13 @@ def _short(value: Any) -> str:
 
 
 def options_of(context: click.Context) -> dict[str, Any]:
-    """The effective options of a command, in the words of the command line."""
+    """The effective options of a command, with the names and values of the command line."""
     effective: dict[str, Any] = {}
     for parameter in context.command.params:
         if parameter.name in _NOT_KEPT or parameter.name == "help":
             continue
         value = context.params.get(str(parameter.name))
-        if parameter.name == "shards" and not parameter.expose_value:  # it went into the workdir
+        if parameter.name == "shards" and not parameter.expose_value:  # its value is in the workdir object
             value = _elsewhere(context.params["workdir"])
         if value is None or value == ():
             continue
@@ -118,7 +118,7 @@ def options_of(context: click.Context) -> dict[str, Any]:
 
 
 def _elsewhere(workdir: Workdir) -> Path | None:
-    """The place of the shards, if it is not the usual one."""
+    """The place of the shards, or None if it is the default one."""
     return None if workdir.shards == workdir.path / "shards" else workdir.shards
 
 
@@ -128,15 +128,15 @@ def as_yaml(command: str, options: dict[str, Any]) -> str:
 
 
 def keep_options(workdir: Path, command: str, options: dict[str, Any]) -> None:
-    """Note the options of a run that ended well in the workdir's options.yaml."""
+    """Write the options of a successful run to the workdir's options.yaml."""
     path = workdir / OPTIONS
     kept = {name: value for name, value in options.items() if name.replace("-", "_") not in _HOW}
     try:
         content = yaml.safe_load(path.read_bytes())
     except (OSError, yaml.YAMLError):
         content = None
-    content = content if isinstance(content, dict) else {}  # there is none yet, or it is damaged
+    content = content if isinstance(content, dict) else {}  # the file does not exist yet, or is damaged
     content[command] = kept
     with atomic(path) as file:
-        file.write(b"# the options of the last run of each command; `--config` takes this file\n")
+        file.write(b"# the options of the last run of each command; `--config` reads this file\n")
         file.write(str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)).encode())

@@ -1,4 +1,4 @@
-"""How commands speak: progress and notes on standard error, the summary on standard output."""
+"""The output of commands: progress and notes on standard error, the summary on standard output."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from chipper.quantities import human_bytes, human_seconds
 
 __all__ = ["ConsoleMonitor", "human_bytes", "human_seconds", "print_summary"]
 
-_LOG_SECONDS = 5.0  # between two log lines of one progress, where there is no terminal
+_LOG_SECONDS = 5.0  # between two log lines of one progress, without a terminal
 
 
 class ConsoleMonitor(Monitor):
-    """Bars on a terminal, log lines with the time elsewhere; all of it in the run's log, with each stage's time."""
+    """Shows progress bars on a terminal and timestamped lines elsewhere; writes messages and stage times to the run's log."""
 
     def __init__(self, session: Session | None = None) -> None:
         self._session = session or Session.current()
@@ -50,7 +50,7 @@ class ConsoleMonitor(Monitor):
         self.warn(message)
 
     def _spelled(self, message: str) -> str:
-        """The message, with the options of the library as this command line has them."""
+        """The message, with option names spelled as on the command line."""
         return spelled(message, self._session.flag)
 
     def _stamp(self, message: str) -> str:
@@ -99,10 +99,10 @@ class ConsoleMonitor(Monitor):
 
 
 def print_summary(title: str, rows: list[tuple[str, str]], data: dict[str, Any]) -> None:
-    """What came of a command: a table with the time at its end, or with ``--json`` the ``data`` alone.
+    """Print the result of a command: a table that ends with the time, or only ``data`` with ``--json``.
 
     Args:
-        title: the table's.
+        title: of the table.
         rows: name and text, for people.
         data: the same as plain values, for scripts.
     """

@@ -19,10 +19,10 @@ from chipper.cli.options import Place, dry_run_option
     show_default=True,
     help="Folder to fill; an earlier demo in it is replaced.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawing and the training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn images and of the training.")
 @dry_run_option
 def demo(out: Path, seed: int, dry_run: bool) -> None:
-    """Run the whole chain on drawn images, in a few minutes on a CPU.
+    """Run all stages on drawn images, in a few minutes on a CPU.
 
     \b
     Example: chipper demo

@@ -20,8 +20,8 @@ from chipper.parallel.workers import Workers
 _PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "pycocotools", "webdataset", "torch", "torchvision")
 _EXTRAS = {"matplotlib": "report", "rasterio": "raster", "distributed": "cluster", "s3fs": "s3"}
 _PIECE, _PIECES = 1 << 20, 64  # bytes written to measure the disk
-_SLOW = 100e6  # bytes a second that two cores' chips come near
-# what PIL may be built without, the format, and the package with the headers to build it with
+_SLOW = 100e6  # bytes a second, about what two cores write when they render chips
+# a feature that a PIL build may lack, its image format, and the package with the headers to build it
 _FORMATS = (
     ("jpg", "JPEG", "libjpeg-dev"),
     ("zlib", "PNG", "zlib1g-dev"),
@@ -35,7 +35,7 @@ _SIMD_PACKAGES = "gcc python3-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev
 @command()
 @workdir_option
 def doctor(workdir: Workdir) -> None:
-    """Show what chipper runs on, and what would make it faster.
+    """Show the machine and packages that chipper uses, and what would make it faster.
 
     \b
     Example: chipper doctor
@@ -80,7 +80,7 @@ def _image_library() -> str:
         return f"pillow-simd {simd}"
     return (
         f"Pillow {_version('pillow')}: works, but resizes several times slower than pillow-simd; "
-        f"to have that: apt-get install {_SIMD_PACKAGES}, then make clean setup"
+        f"to install that: apt-get install {_SIMD_PACKAGES}, then make clean setup"
     )
 
 
@@ -95,15 +95,15 @@ def _formats() -> str:
     others = ", ".join(name for name, _ in lacking)
     build = f"apt-get install {' '.join(headers for _, headers in lacking)}, then make clean setup"
     if _version("rasterio"):
-        return f"{read}; {others} by way of rasterio, which applies no EXIF orientation; to have them in PIL: {build}"
+        return f"{read}; {others} with rasterio, which applies no EXIF orientation; to read them with PIL: {build}"
     return f"{read}; to read {others} too: pip install 'sniper-chipper[raster]', or {build}"
 
 
 def _disk(workdir: Path) -> str:
-    """Free space where the workdir is or will be, and how fast it takes a file."""
+    """Free space where the workdir is or will be, and its write speed."""
     folder = next(place for place in (workdir.absolute(), *workdir.absolute().parents) if place.is_dir())
     free = human_bytes(shutil.disk_usage(folder).free)
-    piece = os.urandom(_PIECE)  # which no file system can make small
+    piece = os.urandom(_PIECE)  # random bytes, which no file system can compress
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             started = time.perf_counter()
@@ -113,8 +113,8 @@ def _disk(workdir: Path) -> str:
             os.fsync(file.fileno())
             speed = _PIECE * _PIECES / (time.perf_counter() - started)
     except OSError as error:
-        return f"{folder}: {free} free, cannot be written ({error.strerror}); choose another --workdir"
-    slow = "; slower than two cores render chips: put --workdir or --shards on a faster one" if speed < _SLOW else ""
+        return f"{folder}: {free} free, writing failed ({error.strerror}); choose another --workdir"
+    slow = "; slower than two cores render chips: put --workdir or --shards on a faster disk" if speed < _SLOW else ""
     return f"{folder}: {free} free, writes {human_bytes(speed)} a second{slow}"
 
 
@@ -124,5 +124,5 @@ def _gpu() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return "none that torch can use; training runs on the CPU (--model tiny is made for that)"
+        return "torch finds none; training runs on the CPU (--model tiny is made for that)"
     return ", ".join(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count()))

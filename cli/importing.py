@@ -27,20 +27,20 @@ _out_option = click.option(
     help="COCO file to write.",
 )
 _annotations_option = click.option(
-    "--annotations", type=_folder, help="Folder of the annotation files, where it is not the format's usual one."
+    "--annotations", type=_folder, help="Folder of the annotation files, if it is not the usual one of the format."
 )
 _images_option = click.option(
-    "--images", type=_folder, help="Folder of the images, where it is not the format's usual one."
+    "--images", type=_folder, help="Folder of the images, if it is not the usual one of the format."
 )
 _classes_option = click.option(
     "--classes",
     type=Place(path_type=Path, dir_okay=False),
-    help="Text file with the names of the categories, one a line, in the order of their ids.",
+    help="Text file with the names of the categories, one per line, in the order of their ids.",
 )
 _difficult_option = field_option(
     ImportOptions,
     "difficult",
-    help="Objects marked difficult: ignore counts them neither as object nor as background (iscrowd 1).",
+    help="Objects marked difficult: with ignore they count neither as objects nor as background (iscrowd 1).",
 )
 _on_error_option = field_option(
     ImportOptions,
@@ -49,7 +49,7 @@ _on_error_option = field_option(
 )
 
 
-_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace --out where it is there already.")
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace --out if it already exists.")
 
 
 def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -63,13 +63,15 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
 
 @command("import-voc")
 @click.argument("folder", type=Place(path_type=Path))
-@click.option("--split", help="List in ImageSets/Main, like trainval; by default all annotation files.")
+@click.option(
+    "--split", help="Name of a list in ImageSets/Main, like trainval; by default all annotation files are read."
+)
 @click.option(
     "--coordinates",
     type=click.Choice(["voc", "continuous"]),
     default="voc",
     show_default=True,
-    help="voc: pixels counted from 1, ends inclusive; continuous: xmin and xmax as they are.",
+    help="voc: pixels counted from 1, ends inclusive; continuous: xmin and xmax are used unchanged.",
 )
 @_with(_out_option, _annotations_option, _images_option, _classes_option, _difficult_option)
 @_with(_on_error_option, _overwrite_option, dry_run_option)
@@ -79,7 +81,7 @@ def import_voc(
 ) -> None:
     """Write the PASCAL VOC data set in FOLDER as a COCO file.
 
-    FOLDER holds Annotations, JPEGImages and, for --split, ImageSets/Main.
+    FOLDER contains Annotations, JPEGImages and, for --split, ImageSets/Main.
 
     \b
     Example: chipper import-voc VOC2012 --split trainval --out VOC2012/coco.json
@@ -91,13 +93,14 @@ def import_voc(
 
 @command("import-yolo")
 @click.argument("source", metavar="DATA", type=Place(path_type=Path))
-@click.option("--split", help="Which of data.yaml's train, val, test; by default train.")
+@click.option("--split", help="Split of data.yaml: train, val or test; by default train.")
 @_with(_out_option, _classes_option, _on_error_option, _overwrite_option, dry_run_option)
 @click.pass_context
 def import_yolo(context: click.Context, /, source: Path, split: str | None, out: Path, **options: Any) -> None:
     """Write a YOLO data set as a COCO file.
 
-    DATA is a data.yaml, or a folder with one, or a folder of images and labels (then with classes.txt or --classes).
+    DATA is a data.yaml, a folder with a data.yaml, or a folder of images and labels. The latter needs classes.txt or
+    --classes.
 
     \b
     Example: chipper import-yolo data.yaml --split train --out yolo.json
@@ -115,14 +118,14 @@ def import_yolo(context: click.Context, /, source: Path, split: str | None, out:
     type=click.Choice(["ignore", "drop"]),
     default="ignore",
     show_default=True,
-    help="Ignored regions and others: ignore makes them crowds of every category (iscrowd 1).",
+    help='Ignored regions and category "others": with ignore they become crowds of every category (iscrowd 1).',
 )
 @_with(_out_option, _annotations_option, _images_option, _on_error_option, _overwrite_option, dry_run_option)
 @click.pass_context
 def import_visdrone(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
     """Write the VisDrone-DET data set in FOLDER as a COCO file.
 
-    FOLDER holds annotations and images, like VisDrone2019-DET-train.
+    FOLDER contains annotations and images, like VisDrone2019-DET-train.
 
     \b
     Example: chipper import-visdrone VisDrone2019-DET-train --out drones.json
@@ -140,7 +143,7 @@ def import_visdrone(context: click.Context, /, folder: Path, out: Path, **option
 def import_dota(context: click.Context, /, folder: Path, out: Path, **options: Any) -> None:
     """Write the DOTA data set in FOLDER as a COCO file.
 
-    FOLDER holds labelTxt and images. Boxes are those around the polygons, which are kept as segmentations.
+    FOLDER contains labelTxt and images. The boxes enclose the polygons; the polygons are kept as segmentations.
 
     \b
     Example: chipper import-dota DOTA/train --out aerial.json
@@ -164,7 +167,7 @@ def _run(
 
     monitor = ConsoleMonitor()
     if out.exists() and not overwrite:
-        raise OptionError(f"--out: {out} is there already; give --overwrite to replace it, or another --out")
+        raise OptionError(f"--out: {out} already exists; give --overwrite to replace it, or another --out")
     imported = read(ImportOptions(classes=read_classes(classes) if classes else None, **options), monitor)
     if not dry_run:
         write_coco(imported, out)
@@ -191,7 +194,7 @@ def _rows(imported: Any) -> list[tuple[str, str]]:
     coco = imported.coco
     names = [category["name"] for category in coco["categories"]]
     more = ", ..." if len(names) > _NAMES else ""
-    beside = "" if imported.found_beside else " (give that as --image-dir to the commands that follow)"
+    beside = "" if imported.found_beside else " (pass this as --image-dir to the next commands)"
     rows = [
         ("images", f"{len(coco['images']):,} ({imported.without_objects:,} without objects)"),
         ("objects", f"{imported.objects:,} and {imported.ignored:,} crowd records"),
@@ -199,7 +202,7 @@ def _rows(imported: Any) -> list[tuple[str, str]]:
         ("images from", f"{imported.image_dir}{beside}"),
     ]
     if imported.clipped:
-        rows.append(("clipped", f"{imported.clipped:,} boxes to the border of their image"))
+        rows.append(("clipped", f"{imported.clipped:,} boxes at the border of their image"))
     for reason, left in imported.left_out.items():
         rows.append(("left out", f"{left.count:,} x {reason}: {'; '.join(left.first)}"))
     if imported.problems:

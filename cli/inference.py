@@ -36,21 +36,21 @@ from chipper.runs import find_run
     type=Place(dir_okay=False, path_type=Path),
     default="rpn.pkl",
     show_default=True,
-    help="A .pkl as SNIPER reads it, or a .parquet.",
+    help="File to write: a .pkl in the format of SNIPER, or a .parquet.",
 )
 @click.option(
     "--per-scale",
     type=click.IntRange(1),
     default=PROPOSALS,
     show_default=True,
-    help="Proposals of an image at each scale.",
+    help="Proposals per image and scale.",
 )
 @click.option(
     "--method",
     type=click.Choice(METHODS),
     default=METHODS[0],
     show_default=True,
-    help="selective-search needs no training; --run and --device count for nothing then.",
+    help="selective-search needs no training and ignores --run and --device.",
 )
 @pixel_options
 @scales_option
@@ -87,7 +87,7 @@ def propose(
     if dry_run:
         rows = [
             ("images", f"{len(images):,} in {plan.image_dir}"),
-            ("proposals", f"{per_scale:,} an image and scale, at most"),
+            ("proposals", f"{per_scale:,} per image and scale, at most"),
         ]
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
@@ -124,16 +124,16 @@ def propose(
     type=Place(dir_okay=False, path_type=Path),
     default="detections.json",
     show_default=True,
-    help="COCO results file.",
+    help="COCO results file to write.",
 )
 @click.option("--score-floor", type=float, default=SCORE_FLOOR, show_default=True, help="Lowest score to keep.")
-@click.option("--single-scale", is_flag=True, help="Look at the middle scale alone, for objects of every size.")
-@click.option("--flip", is_flag=True, help="Look at the mirror image as well.")
+@click.option("--single-scale", is_flag=True, help="Use only the middle scale, for objects of every size.")
+@click.option("--flip", is_flag=True, help="Also detect in the mirrored image.")
 @click.option(
     "--focus",
     type=float,
     default=None,
-    help="Look at finer scales only where the focus branch is so sure of small objects, e.g. 0.3.",
+    help="At finer scales, look only where the focus branch expects small objects with at least this probability, e.g. 0.3.",
 )
 @pixel_options
 @scales_option
@@ -219,9 +219,9 @@ def predict(
     "--curves",
     type=Place(dir_okay=False, path_type=Path),
     default=None,
-    help="Draw precision over recall: a .png.",
+    help="Draw precision over recall in this .png.",
 )
-@click.option("--masks", is_flag=True, help="Compare masks, not boxes.")
+@click.option("--masks", is_flag=True, help="Compare masks instead of boxes.")
 @click.option(
     "--run",
     "run_name",
@@ -241,7 +241,7 @@ def evaluate(
     run_name: str | None,
     dry_run: bool,
 ) -> None:
-    """Compute COCO's box AP and AR of DETECTIONS against the boxes of COCO, by pycocotools.
+    """Compute the COCO AP and AR of DETECTIONS against the ground truth in COCO, with pycocotools.
 
     \b
     Example: chipper evaluate val.json detections.json --run detector

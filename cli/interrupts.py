@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one stops in order, the second at once."""
+"""Ctrl-C: the first one stops the command in order, the second one at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130
-"""Exit code of a command that was interrupted, as shells have it."""
+"""Exit code of a command that was interrupted, as in shells."""
 
 
 def stop_in_order_then_at_once() -> None:
-    """From here on the first SIGINT raises KeyboardInterrupt, so that files are closed, and the second ends the process."""
+    """Install the handler: the first SIGINT raises KeyboardInterrupt, so that files are closed; the second ends the process."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return  # ignored, as in a shell's background job, or somebody else's
+        return  # ignored, as in a shell's background job, or handled by other code
 
     def stop(*_: Any) -> None:
         signal.signal(signal.SIGINT, _at_once)
@@ -29,7 +29,7 @@ def stop_in_order_then_at_once() -> None:
 
 @contextlib.contextmanager
 def heard_between_steps() -> Iterator[Callable[[], bool]]:
-    """Meanwhile the first SIGINT raises nothing: the function that is given says whether it has come."""
+    """In this context the first SIGINT raises nothing; the yielded function returns whether it has arrived."""
     before = signal.getsignal(signal.SIGINT)
     heard = False
 
@@ -56,7 +56,7 @@ def _at_once(*_: Any) -> None:
 
 
 def _children() -> list[int]:
-    """Ids of the worker processes; the tracker of their semaphores cleans up and ends by itself."""
+    """Ids of the worker processes, without the semaphore tracker: it cleans up and ends by itself."""
     try:
         threads = list(Path("/proc/self/task").iterdir())
         found = [int(child) for thread in threads for child in (thread / "children").read_text().split()]

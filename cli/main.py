@@ -38,7 +38,7 @@ COMMANDS = {
     "completion": "completion",
     "doctor": "doctor",
 }
-"""Command and the module of chipper.cli that defines it; a module is loaded when its command is asked for."""
+"""Command and the module of chipper.cli that defines it; a module is imported when its command is used."""
 
 
 class _Commands(click.Group):
@@ -48,7 +48,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; the error of one that there is not names the nearest."""
+        """Find the command; for an unknown one, the error names the most similar command."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
             meant = f"is {near[0]} meant?" if near else "see `chipper --help`"
@@ -82,7 +82,7 @@ def main(context: click.Context, debug: bool) -> None:
 
 
 class _Warnings(logging.Handler):
-    """What is logged in the depths goes the way of a command's own warnings: standard error, log and --json."""
+    """Sends logged warnings where a command's own warnings go: standard error, the run's log and --json."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -95,9 +95,9 @@ class _Warnings(logging.Handler):
 
 
 def run() -> None:
-    """Run the command line and exit: every error that a user can cause is one line."""
+    """Run the command line and exit. Every error that a user can cause is printed as one line."""
     stop_in_order_then_at_once()
-    # an error may come before these are parsed
+    # an error may occur before these are parsed
     session = Session(as_json="--json" in sys.argv, debug="--debug" in sys.argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_Warnings(session)])
     try:
@@ -110,9 +110,9 @@ def run() -> None:
     except click.ClickException as error:
         code = _fail(session, error, usage_message(error), error.exit_code, "UsageError")
     except (click.Abort, KeyboardInterrupt) as error:
-        said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
+        said = str(error.__cause__ or error)  # click turns a KeyboardInterrupt into an Abort
         code = _fail(
-            session, error, said or "interrupted; what is whole stays, run the same command again", INTERRUPTED
+            session, error, said or "interrupted; complete files are kept, run the same command again", INTERRUPTED
         )
     except ModuleNotFoundError as error:
         code = _fail(session, error, *_missing(error))
@@ -133,11 +133,11 @@ def _missing(error: ModuleNotFoundError) -> tuple[str, int]:
 
 
 def _unforeseen(session: Session, error: Exception) -> str:
-    """A fault of chipper's own; its traceback goes to the log."""
+    """The message for a bug in chipper; its traceback goes to the log."""
     session.log.write(traceback.format_exc())
     where = f"the traceback is in {session.log.path}" if session.log.path else "--debug shows the traceback"
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return f"a fault in chipper itself ({what}); {where}: please report it"
+    return f"a bug in chipper ({what}); {where}: please report it"
 
 
 def _fail(session: Session, error: BaseException, message: str, code: int, kind: str | None = None) -> int:

@@ -28,11 +28,17 @@ from chipper.parallel.workers import Workers
 @command("build-positives")
 @coco_argument
 @positive_options
-@field_option(PositiveOptions, "variants", help="Positive sets with other random ties; epoch e uses set e mod V.")
-@field_option(PositiveOptions, "epochs", help="Epoch lists to write.")
+@field_option(
+    PositiveOptions,
+    "variants",
+    help="Number of positive sets, V, which differ in random tie-breaks; epoch e uses set e mod V.",
+)
+@field_option(PositiveOptions, "epochs", help="Number of epoch lists to write.")
 @field_option(PositiveOptions, "seed", help="Seed of all random choices.")
 @field_option(PositiveOptions, "masks", help="Keep segmentations, clipped to each chip.")
-@click.option("--overwrite", is_flag=True, help="Replace a workdir made from another file or with other options.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a workdir that was made from another file or with other options."
+)
 @image_dir_option
 @workdir_option
 @workers_options
@@ -48,7 +54,7 @@ def build_positives(
 ) -> None:
     """Choose the positive chips of COCO.
 
-    Reads annotations only; images are not needed yet.
+    Reads only annotations; images are not needed yet.
 
     \b
     Example: chipper build-positives coco.json --scales 512,1.667,3
@@ -77,18 +83,18 @@ def build_positives(
     required=True,
     help="SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.",
 )
-@field_option(NegativeOptions, "max_proposals", help="Best proposals of an image that count, after NMS.")
-@field_option(NegativeOptions, "nms", help="IoU over which the lower-scored proposal is dropped.")
+@field_option(NegativeOptions, "max_proposals", help="Number of best proposals to use per image, after NMS.")
+@field_option(NegativeOptions, "nms", help="IoU above which the proposal with the lower score is dropped.")
 @click.option(
     "--min-proposals",
     type=(int, int),
     default=(NegativeOptions.min_proposals_finest, NegativeOptions.min_proposals),
     show_default=True,
     metavar="FINEST OTHER",
-    help="Proposals that make a negative chip, at the finest scale and at the others.",
+    help="Minimum number of proposals in a negative chip, at the finest scale and at the others.",
 )
 @field_option(
-    NegativeOptions, "per_image", "--negatives-per-image", help="Negative chips of an image in an epoch, at most."
+    NegativeOptions, "per_image", "--negatives-per-image", help="Maximum number of negative chips per image and epoch."
 )
 @workdir_option
 @workers_options
@@ -96,7 +102,7 @@ def build_positives(
 def mine_negatives(
     proposals: Path, workdir: Workdir, workers: Workers, min_proposals: tuple[int, int], dry_run: bool, **options: Any
 ) -> None:
-    """Choose negative chips where proposals crowd and no positive chip looks.
+    """Choose negative chips: windows with many proposals that no positive chip covers.
 
     \b
     Example: chipper mine-negatives --proposals rpn.pkl

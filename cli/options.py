@@ -19,9 +19,9 @@ from chipper.storage.locations import is_local, location
 
 
 def field_option(options: type[Any], name: str, *flags: str, **settings: Any) -> Callable[[Any], Any]:
-    """A click option for the field ``name`` of the dataclass ``options``, which says its type, default and choices.
+    """A click option for the field ``name`` of the dataclass ``options``, with the type, default and choices of the field.
 
-    ``flags`` are those of the command line, ``--name`` where none are given; ``settings`` are click's, ``help`` above all.
+    ``flags`` are the names on the command line, by default ``--name``; ``settings`` go to click, above all ``help``.
     """
     field = options.__dataclass_fields__[name]
     words = flags or (f"--{name.replace('_', '-')}",)
@@ -34,7 +34,7 @@ def field_option(options: type[Any], name: str, *flags: str, **settings: Any) ->
 
 
 class Place(click.Path):
-    """A file or folder of this machine; an empty name, as an unset variable makes it, is none."""
+    """A file or folder on this machine. An empty name, which an unset shell variable gives, is refused."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if value == "":
@@ -43,7 +43,7 @@ class Place(click.Path):
 
 
 class _Location(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A folder, or a URL that fsspec knows."""
+    """A folder, or a URL that fsspec supports."""
 
     name = "location"
 
@@ -55,7 +55,7 @@ class _Location(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             if is_local(place) and place.is_file():
                 self.fail(f"{value} is a file; give a folder, or a URL", parameter, context)
         except OSError as error:
-            self.fail(f"{value} cannot be looked at ({error.strerror}); give a folder, or a URL", parameter, context)
+            self.fail(f"{value} cannot be read ({error.strerror}); give a folder, or a URL", parameter, context)
         return Path(place) if is_local(place) else place
 
 
@@ -78,7 +78,7 @@ workdir_option = click.option(
     envvar="CHIPPER_WORKDIR",
     show_default=True,
     show_envvar=True,
-    is_eager=True,  # options that speak of the workdir come after it
+    is_eager=True,  # options that refer to the workdir come after it
     callback=_workdir,
     help="Folder of the manifests, shards and runs.",
 )
@@ -89,27 +89,27 @@ shards_option = click.option(
     show_envvar=True,
     expose_value=False,
     callback=_with_shards,
-    help="Where the shards lie, a folder or a URL like s3://bucket/folder.  [default: WORKDIR/shards]",
+    help="Where the shards are: a folder, or a URL like s3://bucket/folder.  [default: WORKDIR/shards]",
 )
 image_dir_option = click.option(
     "--image-dir",
     type=LOCATION,
-    help="Folder or URL of the images; by default looked for beside the COCO file, then around its folder.",
+    help="Folder or URL of the images; by default chipper searches beside the COCO file, then around its folder.",
 )
 dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Check everything and say what would be written, but write nothing."
+    "--dry-run", is_flag=True, help="Check everything and show what would be written, but write nothing."
 )
 jobs_option = click.option(
     "--jobs",
     type=int,
     default=-1,
     show_default=True,
-    help="Workers; -1 takes all cores. The result is always the same.",
+    help="Number of workers; -1 uses all cores. The result is always the same.",
 )
 
 
 def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--jobs``, ``--backend`` and ``--scheduler``, which reach the command as one argument, ``workers``."""
+    """``--jobs``, ``--backend`` and ``--scheduler``, which the command gets as one argument, ``workers``."""
 
     @click.option(
         "--backend",
@@ -118,15 +118,17 @@ def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Where workers run: on this machine, or on a dask cluster that sees the same files.",
     )
-    @click.option("--scheduler", default=None, metavar="URL", help="Of the dask cluster, like tcp://10.0.0.1:8786.")
+    @click.option(
+        "--scheduler", default=None, metavar="URL", help="Address of the dask cluster, like tcp://10.0.0.1:8786."
+    )
     @jobs_option
     @functools.wraps(function)
     def command(backend: str, scheduler: str | None, jobs: int, **arguments: Any) -> Any:
         if (backend == "dask") != (scheduler is not None):
-            raise click.UsageError("--backend dask and --scheduler URL go together")
+            raise click.UsageError("--backend dask and --scheduler URL need each other")
         if scheduler is None:
             return function(workers=Workers(jobs), **arguments)
-        for name, value in arguments.items():  # the workers' current folder is another
+        for name, value in arguments.items():  # the workers have another current folder
             if isinstance(value, Path):
                 arguments[name] = value.absolute()
             elif isinstance(value, Workdir):
@@ -142,7 +144,7 @@ _POSITIVE_OPTIONS = (
         "--scales",
         default=DEFAULT_SCALES,
         show_default=True,
-        help="Coarse to fine: 512 a long side, 1.667 a factor, 800:1280 short:cap.",
+        help="Coarse to fine: 512 is a long side in px, 1.667 a factor, 800:1280 short side:maximum long side.",
     ),
     click.option(
         "--valid-ranges",
@@ -154,35 +156,37 @@ _POSITIVE_OPTIONS = (
         "--stride",
         default=STRIDE,
         show_default=True,
-        help="Distance of candidate windows, px; 56-59 draws one for each variant.",
+        help="Distance between candidate windows, px; 56-59 draws one value for each variant.",
     ),
     field_option(
-        PositiveOptions, "placement", help="Positive windows stand on the grid, or slide: anywhere, which takes fewer."
+        PositiveOptions,
+        "placement",
+        help="Where positive windows may be: on the grid, or with slide anywhere, which needs fewer chips.",
     ),
 )
 
 
 def positive_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which windows are positive chips."""
+    """The options that decide which windows become positive chips."""
     for option in reversed(_POSITIVE_OPTIONS):
         function = option(function)
     return function
 
 
 def pixel_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--bands`` and ``--stretch``, which reach the command as one argument, ``pixels``."""
+    """``--bands`` and ``--stretch``, which the command gets as one argument, ``pixels``."""
 
     @click.option(
         "--bands",
         default=None,
         metavar="N[,N,N]",
-        help="Bands for red, green and blue, or one for grey, from 1. Images are then read by windows.",
+        help="Bands for red, green and blue, or one band for grey, counted from 1. Images are then read window by window.",
     )
     @click.option(
         "--stretch",
         default=None,
-        help="Values to 8 bits: none, percentiles of each image like 2-98, or two values like 0:3000. "
-        "Images are then read by windows.",
+        help="How to map values to 8 bits: none, percentiles of each image like 2-98, or two values like 0:3000. "
+        "Images are then read window by window.",
     )
     @functools.wraps(function)
     def command(bands: str | None, stretch: str | None, **arguments: Any) -> Any:
@@ -195,14 +199,14 @@ device_option = click.option("--device", default="auto", show_default=True, help
 run_option = click.option(
     "--run", "run_name", default=None, metavar="NAME", help="Training run under WORKDIR/runs; the newest by default."
 )
-scales_option = click.option("--scales", default=None, help="Scales, coarse to fine; by default those of training.")
+scales_option = click.option("--scales", default=None, help="Scales, coarse to fine; by default those of the training.")
 valid_ranges_option = click.option(
     "--valid-ranges",
     default=None,
-    help="sqrt(w*h) in source px for each scale, low:high; by default those of training, widened.",
+    help="sqrt(w*h) in source px for each scale, low:high; by default those of the training, widened.",
 )
 
 
 def coco_argument(function: Any) -> Any:
-    """The COCO file."""
+    """The argument COCO: the COCO file."""
     return click.argument("coco", type=Place(path_type=Path))(function)

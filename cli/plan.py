@@ -21,14 +21,12 @@ from chipper.parallel.workers import Workers
 @command()
 @coco_argument
 @positive_options
-@click.option(
-    "--suggest", is_flag=True, help="Propose scales and valid ranges from the sizes of the boxes, with reasons."
-)
+@click.option("--suggest", is_flag=True, help="Suggest scales and valid ranges from the box sizes, with reasons.")
 @jobs_option
 def plan(coco: Path, suggest: bool, jobs: int, **options: Any) -> None:
-    """Show what mining COCO would give: chips, pixels, coverage, disk.
+    """Show what mining COCO would produce: chips, pixels, coverage, disk space.
 
-    Reads annotations only and writes nothing.
+    Reads only annotations and writes nothing.
 
     \b
     Example: chipper plan coco.json --suggest
@@ -116,10 +114,13 @@ def _print_report(title: str, report: dict[str, Any]) -> None:
                 f"coverage {report['sliding_windows_same_coverage']:,} "
                 f"({_times(report['sliding_windows_same_coverage'], chips)})",
             ),
-            ("pixels", f"{ratio:.2f} x those of an 800x1333 image each, at most {most:.2f} x with negative chips"),
+            (
+                "pixels",
+                f"{ratio:.2f} x those of one 800x1333 image per source image, at most {most:.2f} x with negative chips",
+            ),
             (
                 "boxes of 32 px or more",
-                f"{report['share_of_boxes_large_enough']:.1%}, in the finest chip that is for them",
+                f"{report['share_of_boxes_large_enough']:.1%}, in the finest chip whose valid range has them",
             ),
             ("shards", f"about {human_bytes(report['estimated_shard_bytes'])} of positive chips at JPEG quality 90"),
         ],

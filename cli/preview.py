@@ -19,15 +19,17 @@ from chipper.manifest.workdir import Workdir
     "--count",
     type=int,
     default=None,
-    help="Images to draw when no ids are given, evenly spread.  [default: 12, or 20 with --sheet]",
+    help="Number of images to draw if no ids are given, evenly spread.  [default: 12, or 20 with --sheet]",
 )
-@click.option("--sheet", is_flag=True, help="Many images on one picture, 20 on each.")
-@click.option("--scale", default=None, metavar="SCALE", help="Show one scale only, as --scales names it, like 1.667.")
+@click.option("--sheet", is_flag=True, help="Draw contact sheets with 20 images each.")
+@click.option(
+    "--scale", default=None, metavar="SCALE", help="Show only this scale, written as in --scales, like 1.667."
+)
 @click.option(
     "--proposals",
     type=Place(dir_okay=False, path_type=Path),
     default=None,
-    help="Proposals to draw with the negatives; by default those they were mined from, where they are found.",
+    help="Proposals to draw with the negative chips; by default those used for mining, if they are found.",
 )
 @click.option(
     "--out",
@@ -52,9 +54,9 @@ def preview(
     pixels: PixelOptions,
     dry_run: bool,
 ) -> None:
-    """Draw the chips on their images: one colour a scale, negatives orange.
+    """Draw the chips on their images: one colour per scale, negative chips orange.
 
-    Beside each image stand its chips with their labels: valid green, invalid red and dashed, ignored grey and dotted.
+    Each image is followed by its chips with their labels: valid green, invalid red and dashed, ignored grey and dotted.
 
     \b
     Example: chipper preview --count 12
@@ -67,7 +69,7 @@ def preview(
     options = PreviewOptions(image_ids, count, scale, sheet, proposals, pixels)
     if dry_run:
         paths = planned(workdir, options, folder)
-        rows = [("pictures", f"{len(paths):,}"), ("the first", str(paths[0]) if paths else "none")]
+        rows = [("pictures", f"{len(paths):,}"), ("first", str(paths[0]) if paths else "none")]
         title = f"Pictures in {folder} (dry run: nothing written)"
         print_summary(title, rows, {"pictures": [str(path) for path in paths]})
         return

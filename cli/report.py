@@ -17,15 +17,15 @@ from chipper.manifest.workdir import Workdir
     "--out",
     type=Place(dir_okay=False, path_type=Path),
     default=None,
-    help="The page.  [default: WORKDIR/report.html]",
+    help="HTML page to write.  [default: WORKDIR/report.html]",
 )
 @shards_option
 @workdir_option
 @dry_run_option
 def report(workdir: Workdir, out: Path | None, dry_run: bool) -> None:
-    """Show a workdir on one HTML page: what was read, sizes, chips, coverage, cost, shards, samples, training.
+    """Write an HTML page on a workdir: source data, sizes, chips, coverage, cost, shards, samples, training.
 
-    Works at any stage. The page holds its charts and pictures itself and loads nothing.
+    Works at any stage. The page contains its charts and pictures and loads nothing.
 
     \b
     Example: chipper report --out report.html

@@ -1,7 +1,7 @@
-"""The log of one run, in the workdir: what was asked for, what happened when, and how it ended.
+"""The log of one run, in the workdir: its options, what happened when, and how it ended.
 
-``WORKDIR/logs/20261121T101500Z-export-shards-4711.log``, in UTC. A log never stops a run: where it cannot be written,
-there is none.
+``WORKDIR/logs/20261121T101500Z-export-shards-4711.log``, in UTC. A log never stops a run: if it cannot be
+written, the run has no log.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ LOGS = "logs"
 
 
 class RunLog:
-    """Lines with the time. They wait in memory until ``folder`` exists: a command that fails early makes no workdir."""
+    """Lines with the time. They wait in memory until the workdir exists: a command that fails early creates no workdir."""
 
     def __init__(self, workdir: Path | None = None, command: str = "") -> None:
-        self._workdir = workdir if os.environ.get("RANK", "0") == "0" else None  # of torchrun's processes, the first
+        # only the first of torchrun's processes writes a log
+        self._workdir = workdir if os.environ.get("RANK", "0") == "0" else None
         started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._name = f"{started}-{command}-{os.getpid()}.log"
         self._waiting: list[str] = []
@@ -31,20 +32,20 @@ class RunLog:
 
     @property
     def path(self) -> Path | None:
-        """Where the log lies, once it does."""
+        """The path of the log, or None while it is not written."""
         return None if self._file is None or self._workdir is None else self._workdir / LOGS / self._name
 
     def begin(self, options: str) -> None:
-        """The head: what runs where, and with which options (YAML, as ``--config`` reads it)."""
+        """Write the head: version, platform, command line and options (YAML, as ``--config`` reads it)."""
         self.write(f"chipper {__version__}, Python {platform.python_version()}, {platform.platform()}")
         self.write(f"in {Path.cwd()}: {shlex.join(['chipper', *sys.argv[1:]])}")
         self.write("options:\n" + options.rstrip("\n"))
 
     def write(self, message: str) -> None:
-        """One line, or some."""
+        """Write a message of one or more lines."""
         if self._workdir is None:
             return
-        # no line of the log can be taken for the next
+        # later lines are indented, so that each entry can be told from the next
         text = "\n  ".join("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message).split("\n"))
         self._waiting.append(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
         try:
@@ -59,7 +60,7 @@ class RunLog:
             self._workdir = None
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the log; later messages are dropped."""
         self._workdir = None
         if self._file is not None:
             self._file.close()

@@ -1,4 +1,4 @@
-"""One command while it runs: how much it says, what it warned of, how long its stages took, and its log."""
+"""The state of a running command: its verbosity, its warnings, the time of its stages, and its log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chipper.cli.run_log import RunLog
 
 @dataclass
 class Session:
-    """Made by `chipper.cli.main.run`; whatever prints asks for the current one."""
+    """Created by `chipper.cli.main.run`; code that prints gets the current one."""
 
     command: str = "chipper"
     quiet: bool = False
@@ -29,14 +29,14 @@ class Session:
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds of each stage, in the order they began."""
     data: dict[str, Any] = field(default_factory=dict)
-    """What ``--json`` prints, but for what every command adds."""
+    """What ``--json`` prints, without the fields that every command adds."""
     flags: dict[str, str] = field(default_factory=dict)
     """How the command line spells the options of the command, by name."""
     _started: float = field(default_factory=time.perf_counter)
 
     @staticmethod
     def current() -> Session:
-        """That of the command that runs; a silent one where none does."""
+        """The session of the running command; a new one if no command runs."""
         context = click.get_current_context(silent=True)
         return (context and context.find_object(Session)) or Session()
 
@@ -45,11 +45,11 @@ class Session:
         return self.flags.get(name) or f"--{name.replace('_', '-')}"
 
     def seconds(self) -> float:
-        """Since the command began."""
+        """Seconds since the command began."""
         return time.perf_counter() - self._started
 
     def end(self, exit_code: int, error: dict[str, str] | None = None) -> None:
-        """Close the log and, with ``--json``, print what came of it; ``error`` is the type and message of what ended it."""
+        """Close the log and, with ``--json``, print the result; ``error`` is the type and message of the error."""
         if error is not None:
             self.log.write(f"error: {error['message']}")
         self.log.write(f"ended with exit code {exit_code} after {self.seconds():.1f} s")

@@ -31,21 +31,23 @@ from chipper.shards.options import ExportOptions, RenderOptions
 @field_option(
     RenderOptions,
     "exif",
-    help="The EXIF orientation flag: auto applies it when that gives the size in the annotations.",
+    help="EXIF orientation flag: auto applies it if the image then has the size in the annotations.",
 )
 @pixel_options
-@field_option(ExportOptions, "chips_per_shard", help="Chips in a shard, about.")
+@field_option(ExportOptions, "chips_per_shard", help="Approximate number of chips in a shard.")
 @click.option(
     "--layout",
     type=click.Choice(["pool", "epochs"]),
     default="pool",
     show_default=True,
-    help="epochs: also a folder of shards for each epoch, in its order, for streaming from start to end.",
+    help="epochs: also write a folder of shards for each epoch, in training order, to stream from start to end.",
 )
 @field_option(ExportOptions, "on_error", help="What to do with an image that cannot be rendered.")
-@field_option(ExportOptions, "max_errors", help="Stop when so many images, and a tenth of all, cannot be rendered.")
+@field_option(
+    ExportOptions, "max_errors", help="Stop when this many images, and at least a tenth of all, cannot be rendered."
+)
 @field_option(ExportOptions, "retry_errors", help="Render shards with failed images again.")
-@field_option(ExportOptions, "overwrite", help="Render every shard again, as after images were replaced.")
+@field_option(ExportOptions, "overwrite", help="Render every shard again, for example after images were replaced.")
 @image_dir_option
 @shards_option
 @workdir_option
@@ -68,7 +70,7 @@ def export_shards(
 ) -> None:
     """Render the chips into WebDataset shards.
 
-    Shards that are complete already are left alone, so a stopped run goes on where it was.
+    Complete shards are kept, so a stopped run continues where it stopped.
 
     \b
     Example: chipper export-shards
@@ -123,12 +125,12 @@ def _print_plan(workdir: Workdir, options: ExportOptions, image_dir: Path | None
 
 
 @command()
-@click.option("--deep", is_flag=True, help="Check every sample against its checksum and decode it.")
+@click.option("--deep", is_flag=True, help="Also check the checksum of every sample and decode it.")
 @shards_option
 @workdir_option
 @jobs_option
 def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
-    """Check that every shard is there, whole and unaltered.
+    """Check that every shard exists, is complete and was not changed.
 
     \b
     Example: chipper verify --deep

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from chipper.runs import StepReport
 
 _LOG_SECONDS = 5.0
-_OWN = object()  # --shards with nothing behind it; no folder equals it
+_OWN = object()  # --shards without a value; no folder equals it
 
 
 def _elsewhere(context: click.Context, parameter: click.Parameter, value: Any) -> Path | None:
-    """The folder or URL that is named, or None for the workdir's own shards."""
+    """The folder or URL that was given, or None for the shards of the workdir."""
     return None if value is _OWN else value
 
 
@@ -45,42 +45,46 @@ def _elsewhere(context: click.Context, parameter: click.Parameter, value: Any) -
 @field_option(
     TrainOptions,
     "weights",
-    help='Backbone weights: a torchvision state dict, "none", or "auto" for ImageNet ones where they can be had.',
+    help='Backbone weights: a torchvision state dict, "none", or "auto" for ImageNet weights if they are available.',
 )
 @field_option(
     TrainOptions, "name", help="Name of the run, under WORKDIR/runs.  [default: detector, or rpn with --rpn-only]"
 )
-@field_option(
-    TrainOptions, "rpn_only", help="Train the proposal network alone: the short schedule before mine-negatives."
-)
+@field_option(TrainOptions, "rpn_only", help="Train only the RPN, with the short schedule before mine-negatives.")
 @field_option(
     TrainOptions,
     "epochs",
-    help=f"Epochs.  [default: as many as build-positives wrote, {RPN_EPOCHS} with --rpn-only]",
+    help=f"Number of epochs.  [default: as many as build-positives wrote, {RPN_EPOCHS} with --rpn-only]",
 )
-@field_option(TrainOptions, "batch_size", help="Chips in a step, in each process.")
-@field_option(TrainOptions, "max_steps", help="End after so many steps; the schedule is fitted to them.")
+@field_option(TrainOptions, "batch_size", help="Chips per step in each process.")
+@field_option(
+    TrainOptions, "max_steps", help="Stop after this many steps; the learning rate schedule is fitted to them."
+)
 @field_option(TrainOptions, "lr", help="Learning rate for the global batch.  [default: the model's, scaled]")
-@field_option(TrainOptions, "workers", help="Processes that decode chips.  [default: 2 beside a GPU, none on a CPU]")
-@field_option(TrainOptions, "stream", help="Read the epochs' own shards (--layout epochs) from start to end.")
-@field_option(TrainOptions, "accumulate", help="Batches whose gradients make one step of the optimizer.")
+@field_option(TrainOptions, "workers", help="Processes that decode chips.  [default: 2 with a GPU, 0 on a CPU]")
+@field_option(
+    TrainOptions, "stream", help="Read the shards of each epoch (export-shards --layout epochs) from start to end."
+)
+@field_option(TrainOptions, "accumulate", help="Number of batches whose gradients are combined in one optimizer step.")
 @field_option(
     TrainOptions,
     "precision",
-    help="Of the forward pass; auto is bf16 on a GPU (fp16 on one without), fp32 on a CPU.",
+    help="Precision of the forward pass; auto is bf16 on a GPU (fp16 if it lacks bf16), fp32 on a CPU.",
 )
-@field_option(TrainOptions, "masks", help="Train a mask head too, on chips of build-positives --masks.")
-@field_option(TrainOptions, "focus", help="Train a focus branch too, which tells predict --focus where to look closer.")
-@field_option(TrainOptions, "freeze_norms", help="Leave all batch norms as they are; for a few chips in a step.")
+@field_option(TrainOptions, "masks", help="Also train a mask head; needs chips of build-positives --masks.")
+@field_option(
+    TrainOptions, "focus", help="Also train a focus branch, which tells predict --focus where to look at finer scales."
+)
+@field_option(TrainOptions, "freeze_norms", help="Keep all batch norms frozen; for small batches.")
 @field_option(TrainOptions, "ema", help="Keep a running average of the weights, e.g. 0.999, for inference.")
 @field_option(TrainOptions, "compiled", "--compile", help="Compile the backbone with torch.compile.")
-@field_option(TrainOptions, "resume", help="Go on from the run's last checkpoint.")
-@field_option(TrainOptions, "seed", help="Seed of weights, flips and samples.")
+@field_option(TrainOptions, "resume", help="Continue from the last checkpoint of the run.")
+@field_option(TrainOptions, "seed", help="Seed of initial weights, flips and sampling.")
 @device_option
 @workdir_option
 @dry_run_option
 def train(workdir: Workdir, shards: Path | None, dry_run: bool, **given: Any) -> None:
-    """Train a Faster-RCNN on the shards; under torchrun, on many GPUs.
+    """Train a Faster R-CNN on the shards; with torchrun on several GPUs.
 
     \b
     Example: chipper train --shards
@@ -108,7 +112,7 @@ def train(workdir: Workdir, shards: Path | None, dry_run: bool, **given: Any) ->
 
         result = train_workdir(workdir, options, on_step=on_step)
     if not result.finished:
-        raise KeyboardInterrupt(f"interrupted after step {result.step}, which is saved; go on with --resume")
+        raise KeyboardInterrupt(f"interrupted after step {result.step}, which is saved; continue with --resume")
     rows = [("steps", f"{result.step:,} of {result.total_steps:,}")]
     if reporter.last is not None:
         rows += [("loss", f"{reporter.last.loss:.4f} (the first {reporter.first_loss:.4f})")]
@@ -136,7 +140,7 @@ def train(workdir: Workdir, shards: Path | None, dry_run: bool, **given: Any) ->
 
 
 class StepPrinter:
-    """A line every few seconds, and for the first and last step."""
+    """Prints a line every few seconds, and for the first and last step."""
 
     def __init__(self) -> None:
         self.last: StepReport | None = None

@@ -1,4 +1,4 @@
-"""What the command line says of wrong usage: one line, as of any other error."""
+"""The message for wrong usage: one line, like every other error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LISTS = "write lists with commas and without spaces, as in --scales 512,1.667,3"
 
 
 def usage_message(error: click.ClickException) -> str:
-    """Click's words for ``error`` in one line, with what is missing explained and where to read on."""
+    """Click's message for ``error`` in one line, with the help text of a missing option and the ``--help`` command."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option) and error.param.help:

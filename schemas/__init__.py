@@ -1,4 +1,4 @@
-"""Every table that chipper writes, column by column: type, unit, meaning, version."""
+"""All tables that chipper writes, with type, unit and meaning of each column, and the format version."""
 
 from chipper.schemas.table import FORMAT_VERSION, Column, SchemaMismatch, Table
 from chipper.schemas.tables import (

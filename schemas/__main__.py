@@ -6,25 +6,25 @@ from chipper.schemas import FORMAT_VERSION, TABLES
 
 INTRODUCTION = f"""# Files and columns
 
-Made by `python -m chipper.schemas`; a test keeps it up to date. Format version {FORMAT_VERSION}: a reader takes any minor
-version of its own major version and refuses others.
+Made by `python -m chipper.schemas`; a test keeps it up to date. Format version {FORMAT_VERSION}: a reader accepts any
+minor version of its own major version and refuses others.
 
     dataset.json          format version, source file and its hash, options, categories, counts; written last
     images/ annotations/ chips/ labels/      Parquet, in parts of 10,000 consecutive images
-    skipped.parquet       records of the COCO file that were not used, boxes that no chip covers, and why
+    skipped.parquet       unused records of the COCO file and boxes that no chip covers, with reasons
     epochs/epoch-000.parquet
     shards/NAME-00007-of-00128.tar + .index.parquet + .done.json, shards/errors.parquet, shards/dataset.json (last)
-                          train-index.json (RF-DETR's), epoch-000/ ... with --layout epochs
+                          train-index.json (for RF-DETR), epoch-000/ ... with --layout epochs
     runs/NAME/            run.json, checkpoints, metrics.jsonl, tensorboard/, evaluation.json (of `evaluate --run NAME`)
     preview/ report.html  pictures and the page of `chipper preview` and `chipper report`
-    logs/ options.yaml    what each run said, and the options of the last run of each command (`--config` takes them)
+    logs/ options.yaml    the log of each run, and the options of the last run of each command (for `--config`)
 
-Every Parquet file names its table, its format version and the id of the inputs and options it was made from; a table that
-does not belong to `dataset.json` is refused. Boxes are x1 y1 x2 y2, continuous, x2 and y2 exclusive.
+Every Parquet file contains the name of its table, its format version and the id of its inputs and options. A table that does
+not belong to `dataset.json` is refused. Boxes are x1 y1 x2 y2, continuous, x2 and y2 exclusive.
 
 A sample of a shard is `{{image_id:012d}}_{{scale_index}}_{{x:05d}}_{{y:05d}}.jpg`, exactly K x K px, and `.json` beside it:
 `image_id, file_name, width, height, annotations` as COCO writes them (bbox xywh in chip px, category_id, iscrowd, area, id,
-and segmentation and keypoints where they are kept) with `valid`, `ignore` and `visibility`, and `chip` with `chip_id,
+and segmentation and keypoints if they are kept) with `valid`, `ignore` and `visibility`, and `chip` with `chip_id,
 kind, variant, scale_index, scale, x, y, content, source_box, valid_range` (chip px, null for no upper bound).
 """
 

@@ -1,4 +1,4 @@
-"""What a table is: named, typed columns, a format version and the id of the options that it was made with."""
+"""Definition of a table: named, typed columns, a format version and the id of its inputs and options."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ FORMAT_VERSION = "1.0"
 _TABLE, _VERSION, _BELONGS = b"chipper.table", b"chipper.format", b"chipper.belongs_to"
 
 
-class SchemaMismatch(Exception):  # noqa: N818, it tells a fact; callers turn it into their own error
-    """The file is not the table that was asked for; the message says in which way."""
+class SchemaMismatch(Exception):  # noqa: N818, it states a fact; callers turn it into their own error
+    """The file is not the expected table; the message says why."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, Arrow type, unit ("" where it has none) and meaning."""
+    """One column: its name, Arrow type, unit ("" without one) and meaning."""
 
     name: str
     type: pa.DataType
@@ -36,7 +36,7 @@ class Table:
     columns: tuple[Column, ...]
 
     def arrow_schema(self, belongs_to: str) -> pa.Schema:
-        """The Arrow schema of a file of this table; ``belongs_to`` is the id of the inputs and options behind it."""
+        """The Arrow schema of a file of this table; ``belongs_to`` is the id of its inputs and options."""
         fields = [pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns]
         metadata = {_TABLE: self.name.encode(), _VERSION: FORMAT_VERSION.encode(), _BELONGS: belongs_to.encode()}
         return pa.schema(fields, metadata=metadata)

@@ -18,14 +18,14 @@ def _box(prefix: str, unit: str, what: str, type_: pa.DataType = _F32) -> tuple[
 
 _CHIP_ID = Column("chip_id", _I64, "", "image position * 2^24 + number in the image; negatives count from 2^23")
 _IMAGE_ID = Column("image_id", _I64, "", "id in the COCO file")
-_ANNOTATION_ID = Column("annotation_id", _I64, "", "id in the COCO file, or one given where the file has none")
+_ANNOTATION_ID = Column("annotation_id", _I64, "", "id in the COCO file, or an assigned id if the file has none")
 
 IMAGES = Table(
     "images",
     "Usable images, in the order of the COCO file.",
     (
         _IMAGE_ID,
-        Column("position", _I64, "", "place in the COCO file, from 0, unusable images counted"),
+        Column("position", _I64, "", "position in the COCO file, from 0, counting unusable images"),
         Column("file_name", _TEXT, "", "path below the image directory"),
         Column("width", _I32, "source px", "width that the COCO file declares"),
         Column("height", _I32, "source px", "height that the COCO file declares"),
@@ -40,7 +40,7 @@ ANNOTATIONS = Table(
         _IMAGE_ID,
         Column("category_id", _I64, "", "id in the COCO file"),
         *_box("", "source px", "the box, clipped to the image"),
-        Column("area", _F32, "source px^2", "area as the COCO file gives it, else of the box"),
+        Column("area", _F32, "source px^2", "area in the COCO file, or else of the box"),
         Column("iscrowd", _BOOL, "", "a region of many objects: never valid, always ignore"),
         Column("segmentation", _BYTES, "source px", "COCO segmentation as JSON, kept with --masks", nullable=True),
         Column("keypoints", _BYTES, "source px", "COCO keypoints x y v as JSON", nullable=True),
@@ -49,11 +49,11 @@ ANNOTATIONS = Table(
 
 SKIPPED = Table(
     "skipped",
-    "Records of the COCO file that were not used, and why.",
+    "Unused records of the COCO file, with reasons.",
     (
         Column("record", _TEXT, "", '"image" or "annotation"'),
-        Column("image_id", _I64, "", "image id, where there is one", nullable=True),
-        Column("annotation_id", _I64, "", "annotation id, where there is one", nullable=True),
+        Column("image_id", _I64, "", "image id, if there is one", nullable=True),
+        Column("annotation_id", _I64, "", "annotation id, if there is one", nullable=True),
         Column("reason", _TEXT, "", "short name of the reason"),
         Column("detail", _TEXT, "", "what was found"),
     ),
@@ -67,16 +67,19 @@ CHIPS = Table(
         _IMAGE_ID,
         Column("kind", _TEXT, "", '"positive" or "negative"'),
         Column(
-            "variant", _I16, "", "which of the positive sets, from 0; a negative has that of the positives it avoids"
+            "variant",
+            _I16,
+            "",
+            "number of the positive set, from 0; a negative chip has the variant of the positives that it avoids",
         ),
-        Column("scale_index", _I16, "", "place of the scale in --scales, from 0"),
+        Column("scale_index", _I16, "", "index of the scale in --scales, from 0"),
         Column("scale", pa.float64(), "canvas px per source px", "scale of this image's canvas"),
         Column("x", _I32, "canvas px", "left of the window"),
         Column("y", _I32, "canvas px", "top of the window"),
-        Column("content_width", _I32, "chip px", "width of the part that is image; the rest is padding"),
-        Column("content_height", _I32, "chip px", "height of the part that is image; the rest is padding"),
+        Column("content_width", _I32, "chip px", "width of the image part; the rest is padding"),
+        Column("content_height", _I32, "chip px", "height of the image part; the rest is padding"),
         *_box("source_", "source px", "the content", pa.float64()),
-        Column("proposals", _I32, "", "proposals that a negative chip was chosen for; 0 for a positive"),
+        Column("proposals", _I32, "", "number of proposals that a negative chip was chosen for; 0 for a positive chip"),
     ),
 )
 
@@ -88,8 +91,13 @@ LABELS = Table(
         _ANNOTATION_ID,
         Column("category_id", _I64, "", "id in the COCO file"),
         *_box("", "chip px", "the clipped box"),
-        Column("valid", _BOOL, "", "of this scale, and seen whole here or nowhere better: may make positives"),
-        Column("ignore", _BOOL, "", "crowd, or under 10 px on a side in the chip: neither object nor background"),
+        Column(
+            "valid",
+            _BOOL,
+            "",
+            "an object of this scale, complete in this chip, or no chip of the scale shows more of it: may give positive anchors",
+        ),
+        Column("ignore", _BOOL, "", "crowd, or a side under 10 px in the chip: neither object nor background"),
         Column("visibility", _F32, "0..1", "share of the box's area inside the content"),
     ),
 )
@@ -97,12 +105,12 @@ LABELS = Table(
 EPOCH = Table(
     "epoch",
     "The chips of one epoch, in training order.",
-    (Column("position", _I64, "", "place in the epoch, from 0"), _CHIP_ID),
+    (Column("position", _I64, "", "position in the epoch, from 0"), _CHIP_ID),
 )
 
 SHARD_INDEX = Table(
     "shard index",
-    "Where each sample lies in its tar.",
+    "The place of each sample in its tar.",
     (
         Column("key", _TEXT, "", "sample key: image id, scale index, x, y"),
         _CHIP_ID,
@@ -121,8 +129,8 @@ IMAGE_ERRORS = Table(
         _IMAGE_ID,
         Column("file_name", _TEXT, "", "path below the image directory"),
         Column("error", _TEXT, "", "what was wrong"),
-        Column("chips", _I32, "", "chips that are missing for it"),
-        Column("shard", _TEXT, "", "shard that would hold them"),
+        Column("chips", _I32, "", "number of chips that are missing because of it"),
+        Column("shard", _TEXT, "", "shard that would contain them"),
     ),
 )
 

@@ -47,7 +47,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """What a file imports anywhere in it, for type checking alone included; ``from a import b`` counts as a and a.b."""
+    """All imports of a file, including those only for type checking; ``from a import b`` counts as a and a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ def module_graph() -> dict[str, set[str]]:
 
 
 def package_of(module: str) -> str:
-    """``chipper.mining.cover`` is in ``mining``; a module directly in chipper is a package of its own here."""
+    """``chipper.mining.cover`` is in ``mining``; a module directly in chipper counts as a package here."""
     return module.split(".")[1]
 
 
@@ -80,12 +80,12 @@ def package_graph() -> dict[str, set[str]]:
 
 
 def row_of(package: str) -> int | None:
-    """The row that a package stands in."""
+    """The row of a package."""
     return next((number for number, row in enumerate(ROWS) if package in row), None)
 
 
 def cycle_in(graph: dict[str, set[str]]) -> list[str]:
-    """The names along one cycle of ``graph``, or nothing where there is none."""
+    """The names along one cycle of ``graph``, or nothing if there is no cycle."""
     done: set[str] = set()
 
     def walk(name: str, path: list[str]) -> list[str]:
@@ -112,7 +112,7 @@ def first_line(path: Path) -> str:
 
 
 def drawn() -> str:
-    """The map: one row a package, what it is, how many modules it has and which packages it imports."""
+    """The map: one row per package with its purpose, its number of modules and the packages that it imports."""
     graph, known = package_graph(), modules()
     lines = ["| package | what it holds | modules | imports from |", "|---|---|---|---|"]
     for package in (package for row in ROWS for package in row if package in graph):
@@ -127,7 +127,7 @@ def drawn() -> str:
 
 
 def with_map(page: str) -> str:
-    """The page with the map as the code has it now."""
+    """The page with the map of the current code."""
     before, _, rest = page.partition(BEGIN)
     return before + BEGIN + drawn() + rest[rest.index(END) :]
 

@@ -1,4 +1,4 @@
-"""Shared by all test modules: where the sample data lie, a small drawn COCO set, and short ways to run each stage.
+"""Shared by all test modules: the place of the sample data, a small drawn COCO set, and short functions to run each stage.
 
 Fixtures that are functions stand in for imports: test modules import nothing from here, whichever way pytest imports them.
 """
@@ -17,9 +17,29 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+KINDS = {
+    "training": ["detection", "inference/test_picture.py", "demo/test_chain.py", "test_notebook.py", "test_api.py"],
+    "commands": ["cli/test_commands.py", "cli/test_sessions.py", "test_main_job.py", "test_doc_commands.py", "test_wheel.py",
+                 "test_benchmarks.py", "parallel/test_workers.py"],
+    "faults": ["test_bad.py", "test_fuzz.py", "test_kills.py", "shards/test_planted_faults.py", "coco/test_bad_annotations.py"],
+    "servers": ["parallel/test_cluster.py", "storage/test_locations.py"],
+    "pages": ["report", "test_docs.py", "proposals/test_selective_search.py"],
+}  # fmt: skip
+"""Markers of the tests that take long, by file or folder; `make test-fast` runs all others."""
+
 SHARED = Path(__file__).parents[1].parent / "shared"
 SIZES = ((640, 480), (333, 251), (500, 375), (97, 64), (1201, 800), (480, 640), (256, 256), (700, 301))
 """Source px of the drawn images: odd sizes whose canvases are rounded, one smaller than a chip, one larger."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take long."""
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root)
+        for kind, names in KINDS.items():
+            if any(place == Path(name) or Path(name) in place.parents for name in names):
+                item.add_marker(kind)
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +222,7 @@ def export() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def hashes() -> Callable[[Path], dict[str, str]]:
-    """hashes(folder): SHA-256 of every file below it but the lock, by relative path."""
+    """hashes(folder): SHA-256 of every file below it except the lock, by relative path."""
 
     def run(folder: Path) -> dict[str, str]:
         files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
@@ -213,7 +233,7 @@ def hashes() -> Callable[[Path], dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def is_one_line() -> Callable[[BaseException], str]:
-    """is_one_line(error): the message, which must be one line that says something."""
+    """is_one_line(error): the message, which must be one non-empty line."""
 
     def run(error: BaseException) -> str:
         message = str(error)

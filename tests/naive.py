@@ -1,4 +1,4 @@
-"""Slow, obvious oracles: plain Python, every candidate listed, nothing clever."""
+"""Slow, simple reference implementations for tests: plain Python that lists every candidate."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def all_windows(width, height, chip_size, stride):
 
 
 def holds(window, chip_size, box):
-    """Whether the window at ``window`` (x, y) holds the box x1 y1 x2 y2 whole."""
+    """Whether the window at ``window`` (x, y) completely contains the box x1 y1 x2 y2."""
     x, y = window
     return x <= box[0] and y <= box[1] and box[2] <= x + chip_size and box[3] <= y + chip_size
 
 
 def cover(boxes, width, height, seed, chip_size, stride, minimum=1):
-    """Greedy cover of one image; boxes that are None take no part.
+    """Greedy cover of one image; boxes that are None are not covered.
 
     Returns the picks [(x, y, count), ...] in order, and per box the number of the pick that first covered it, or -1.
     """
@@ -80,7 +80,7 @@ def cover(boxes, width, height, seed, chip_size, stride, minimum=1):
 
 
 def shared(a, b):
-    """Width and height of what two boxes share; negative where they do not meet."""
+    """Width and height of the intersection of two boxes; negative if they do not intersect."""
     return min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
 
 
@@ -133,7 +133,7 @@ def view(chip, box):
 
 
 def labels(chips, boxes, of_scale, crowd, smallest=10, rounding=1e-6):
-    """Labels of one image's chips of one scale and variant, by looking at every pair.
+    """Labels of one image's chips of one scale and variant, by checking every pair.
 
     ``chips`` are (x, y, content width, content height), ``boxes`` on the canvas. Returns
     {(chip, box): (clipped box, valid, ignore, visibility)}.

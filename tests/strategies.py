@@ -1,4 +1,4 @@
-"""What hypothesis draws: sizes, boxes, whole data sets. Sizes are small, so that the oracles can list everything.
+"""Strategies for hypothesis: sizes, boxes, complete data sets. Sizes are small, so that the oracles can list everything.
 
 Examples are the same in every run; HYPOTHESIS_PROFILE=search looks at many new ones.
 """
@@ -121,7 +121,7 @@ def images_of(sizes, ids=None, positions=None):
 
 
 def annotations_of(images, boxes_of_image, crowds=()):
-    """Annotations numbered from 1, as the reader leaves them: boxes rounded to float32, crowds by annotation id."""
+    """Annotations numbered from 1, as the reader returns them: boxes rounded to float32, crowds by annotation id."""
     count = [len(boxes) for boxes in boxes_of_image]
     n = sum(count)
     flat = [box for boxes in boxes_of_image for box in boxes]

@@ -1,4 +1,4 @@
-"""The benchmarks that train still run: the smallest size of each. Its figures say nothing."""
+"""The training benchmarks run, in their smallest size. The figures are not meaningful."""
 
 from __future__ import annotations
 

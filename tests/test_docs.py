@@ -1,4 +1,4 @@
-"""The documents say what is so."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from architecture import modules
 
+from chipper.api.__main__ import document as api
 from chipper.cli.__main__ import document as commands
 from chipper.schemas.__main__ import document
 
@@ -24,6 +25,10 @@ def test_formats_page_is_made_from_the_schemas() -> None:
     assert (ROOT / "docs" / "formats.md").read_text() == document()
 
 
+def test_api_page_is_made_from_the_public_names() -> None:
+    assert (ROOT / "docs" / "api.md").read_text() == api()
+
+
 def test_commands_page_is_made_from_the_commands() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == commands()
 
@@ -33,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site."""
     folder = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    # a network of its own, with nothing in it, where the system allows that
+    # without network access, if the system allows that
     alone = ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True).returncode == 0:
         words = [*alone, *words]

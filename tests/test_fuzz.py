@@ -23,7 +23,7 @@ NO_TEXT = (
     b'\6{"image_id": 1, "file_name": "a", "width": 16, "height": 16, "annotations": [], "\xb8": 0, '
     b'"chip": {"chip_id": 0, "content": [16, 16], "valid_range": [0, null]}}'
 )
-# inputs that once brought about something else than an error of chipper
+# inputs that once caused something other than an error of chipper
 FOUND: dict[str, list[bytes]] = {
     "annotations": [b'{"images": [{"id": 1, "file_name": "a\x7f.jpg"}]}', b"[" * 100_000, NOT_UTF_8],
     "proposals": [

@@ -1,4 +1,4 @@
-"""chipper.html: nothing of a name becomes part of the page."""
+"""chipper.html: names are escaped and never become markup of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports that are killed, or run out of disk: what is there is never called whole when it is not, and nothing is lost."""
+"""Exports that are killed, or run out of disk: incomplete shards are never accepted as complete, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def workdir(own_drawn: Any, tmp_path: Path, build: Callable[..., Workdir], mine:
 
 
 def is_whole(shards: Path) -> bool:
-    """Whether verify calls what lies there a finished export."""
+    """Whether verify accepts the folder as a finished export."""
     try:
         return not verify_shards(shards, workers=Workers(1)).faults
     except ShardError:
@@ -76,7 +76,6 @@ from pathlib import Path
 import chipper.storage.files
 from chipper.shards.export import export_shards
 from chipper.shards.options import ExportOptions
-from chipper.parallel.progress import Monitor
 from chipper.shards.verify import verify_shards
 from chipper.errors import ShardError
 from chipper.manifest.workdir import Workdir
@@ -110,7 +109,7 @@ def patch():
     chipper.storage.files.open = lambda path, mode: File(path, mode) if mode == "wb" else open(path, mode)
 
 def forked(work):
-    """The exit status of ``work`` in a process of its own: 0 or 1 for what it returns, -9 where it was killed."""
+    """The exit status of ``work`` in a separate process: 0 or 1 for its result, -9 if it was killed."""
     child = os.fork()
     if child == 0:
         code = 3
@@ -131,7 +130,7 @@ def counted():
 
 def is_whole():
     try:
-        return not verify_shards(workdir.shards, False, Workers(1), Monitor()).faults
+        return not verify_shards(workdir.shards, workers=Workers(1)).faults
     except ShardError:
         return False
 
@@ -139,7 +138,7 @@ def contents():
     return {path.name: path.read_bytes() for path in workdir.shards.iterdir()}
 
 def is_true():
-    """Whether all that the whole set has is there as it must be."""
+    """Whether all files of the complete set exist and are correct."""
     here = contents()
     return all(here.get(name) == data for name, data in wanted.items() if name.endswith((".tar", ".parquet")))
 
@@ -199,7 +198,7 @@ def test_no_space_left(workdir: Workdir, small_disk: Path, hashes: Hashes, tmp_p
     words = [*command(workdir, "--shards", str(small_disk / "shards")), "--jobs", str(jobs)]
     code, message = run_one_line(words)
     assert code == 1
-    assert "no space is left on that disk; free some and run the same command again" in message
+    assert "no space is left on that disk; free some space and run the same command again" in message
     assert not is_whole(small_disk / "shards")
     if jobs == 1:  # another worker may be stopped in the middle of its file, which the next run sweeps away
         assert not list((small_disk / "shards").glob(".*partial"))
@@ -232,7 +231,8 @@ def test_a_read_only_target(workdir: Workdir, small_disk: Path) -> None:
     done = subprocess.run(verify, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert (
-        f"{tar}: its bytes are not those that were written; nothing can be removed there" in done.stdout + done.stderr
+        f"{tar}: its bytes have changed since it was written; its receipt cannot be removed"
+        in done.stdout + done.stderr
     )
 
 
@@ -240,7 +240,7 @@ def test_a_read_only_target(workdir: Workdir, small_disk: Path) -> None:
 def test_a_source_image_replaced_while_the_export_runs(
     own_drawn: Any, workdir: Workdir, export: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """An image that is swapped whole is no fault; one that is written over while it is read, or does not fit, is."""
+    """An image that is replaced atomically is fine; one that is overwritten while it is read, or does not fit, is an error."""
     victim = own_drawn.images / own_drawn.names[2]
     with Image.open(victim) as image:
         size, kind = image.size, image.format

@@ -1,4 +1,4 @@
-"""chipper.quantities: sizes and times in the unit a person would take."""
+"""chipper.quantities: sizes and times in the unit that a person would use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As many positive chips as the published code makes from the same 128 COCO images, and every box in one."""
+"""The same number of positive chips as the published code makes from the same 128 COCO images, and every box is in one."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def workdir(tmp_path: Path) -> Workdir:
 
 
 def begin(workdir: Workdir, name: str, at: int, **training: Any) -> Path:
-    """A run whose one checkpoint is of the second ``at``."""
+    """A run with one checkpoint, made at second ``at``."""
     folder = workdir.runs / name
     write_json(folder / CONFIG, RunConfig("1", "x", PositiveOptions.parse().as_text(), training))
     checkpoint = folder / "checkpoint-00000001.pt"

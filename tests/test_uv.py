@@ -1,4 +1,4 @@
-""".ci/uv.py: uv is told of the indexes and certificates that pip is told of."""
+""".ci/uv.py: uv gets the indexes and certificates of pip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RF-DETR's own reader over a folder of chipper's shards, in an environment where ``rfdetr[data]`` 1.11 is installed:
+"""Read a folder of chipper's shards with the reader of RF-DETR, in an environment with ``rfdetr[data]`` 1.11:
 
 python benchmarks/interop/rfdetr_shards.py chips/shards [--masks]
 """

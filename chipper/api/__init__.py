@@ -1,1 +1,1 @@
-"""What ``import chipper`` offers to notebooks and scripts; the names are listed in `chipper.NAMES`."""
+"""The functions and classes that ``import chipper`` provides; `chipper.NAMES` lists their names."""

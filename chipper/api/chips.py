@@ -1,4 +1,4 @@
-"""The chips of a workdir, one after the other, out of its shards."""
+"""Read the chips of a workdir from its shards, one after the other."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ChipSample:
     image: Image.Image  # K x K px, RGB
     boxes: npt.NDArray[np.float32]  # (n, 4) x1 y1 x2 y2 in chip px
     category_ids: npt.NDArray[np.int64]  # (n,)
-    valid: npt.NDArray[np.bool_]  # (n,) of a size that this scale learns (SNIPER, section 3.3)
+    valid: npt.NDArray[np.bool_]  # (n,) of a size that this scale trains on (SNIPER, section 3.3)
     ignore: npt.NDArray[np.bool_]  # (n,) neither object nor background
-    record: Record = field(repr=False)  # where the chip is from, and its labels with ids and masks
+    record: Record = field(repr=False)  # origin of the chip, and its labels with ids and masks
 
     @property
     def chip_id(self) -> int:
-        """Its id in the tables of the workdir."""
+        """The id of the chip in the tables of the workdir."""
         return self.record.chip.chip_id
 
     def _repr_html_(self) -> str:
@@ -49,18 +49,18 @@ class ChipSample:
 def iterate_chips(
     workdir: PathLike | Workdir = WORKDIR, *, epoch: int | None = 0, shards: PathLike | None = None
 ) -> Iterator[ChipSample]:
-    """The chips of an epoch in its order, or with ``epoch=None`` every different chip once.
+    """The chips of an epoch in training order, or with ``epoch=None`` every distinct chip once.
 
     Chips of images that could not be rendered are not in the shards and are left out, as in training.
 
     Raises:
-        OptionError: there is no such epoch.
-        WorkdirError, ShardError: there is nothing complete to read, or a sample is damaged.
+        OptionError: the epoch does not exist.
+        WorkdirError, ShardError: the workdir or its shards are incomplete, or a sample is damaged.
     """
     found = workdir_at(workdir, shards)
     manifest, pool = found.open(), Pool(found.shards)
     if pool.set.id != manifest.dataset.epochs_id:
-        raise ShardError(f"the shards in {found.shards} are not those of the epochs in {found.path}; {RERUN}")
+        raise ShardError(f"the shards in {found.shards} do not belong to the epochs in {found.path}; {RERUN}")
     if epoch is not None and not 0 <= epoch < manifest.options.epochs:
         raise OptionError(f"{option('epoch')} is {epoch}; it goes from 0 to {manifest.options.epochs - 1}")
     rows = pool.distinct() if epoch is None else pool.rows(manifest.epoch(epoch))

@@ -1,4 +1,4 @@
-"""The companion detector from a notebook or a script: training, detections, COCO's numbers."""
+"""The companion detector for notebooks and scripts: training, prediction, COCO metrics."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ PIXEL_OPTIONS = {f.name: f.default for f in fields(PixelOptions)}
 def train(
     workdir: PathLike | Workdir = WORKDIR, *, shards: PathLike | None = None, on_step: Any = None, **options: Any
 ) -> TrainResult:
-    """Train a Faster-RCNN on the shards of a workdir.
+    """Train a Faster R-CNN on the shards of a workdir.
 
     Args:
-        workdir: a finished one, with its shards.
+        workdir: a finished workdir with shards.
         shards: folder or URL of the shards; by default inside the workdir.
-        on_step: called with the report of each step; where it returns True the run is saved and ends.
+        on_step: called with the report of each step; if it returns True, the run is saved and ends.
         options: those of ``chipper train``.
 
     Raises:
-        OptionError, WorkdirError, ShardError, CheckpointError, TrainingError: as
+        OptionError, WorkdirError, ShardError, CheckpointError, TrainingError: as in
             `chipper.detection.training.train_workdir`.
     """
     from chipper.detection.training import train_workdir  # imports torch
@@ -70,25 +70,25 @@ def predict(
 
     Args:
         coco: the COCO file; its annotations are not read.
-        workdir: it holds the training run.
+        workdir: the workdir with the training run.
         run: name of the run; the newest by default.
-        out: COCO results file to write as well.
-        scales: by default those of training.
-        valid_ranges: of each scale, sqrt(w * h) in source px; by default those of training, widened.
-        single_scale: look at the middle scale alone, for objects of every size.
+        out: also write the detections to this COCO results file.
+        scales: by default those of the training.
+        valid_ranges: of each scale, sqrt(w * h) in source px; by default those of the training, widened.
+        single_scale: use only the middle scale, for objects of every size.
         score_floor: lowest score to keep.
-        flip: look at the mirror image as well.
-        focus: finer scales only where the focus branch is so sure of small objects.
-        image_dir: folder or URL of the images; by default looked for beside the COCO file.
+        flip: also detect in the mirrored image.
+        focus: at finer scales, look only where the focus branch expects small objects with at least this probability.
+        image_dir: folder or URL of the images; by default chipper searches beside the COCO file.
         device: "cpu", "cuda", "cuda:1" or "auto".
-        monitor: hears of progress, and of images that are left out because they cannot be decoded.
-        options: bands and stretch; what is not given is as in training.
+        monitor: gets the progress, and warnings about images that are left out because they cannot be decoded.
+        options: bands and stretch; by default as in the training.
 
     Returns:
         COCO results: ``image_id``, ``category_id``, ``bbox`` (x y w h in source px) and ``score`` of each detection.
 
     Raises:
-        OptionError, AnnotationError, CheckpointError, ImageError, DeviceError: as `chipper.detection.predict.predict`.
+        OptionError, AnnotationError, CheckpointError, ImageError, DeviceError: as in `chipper.detection.predict.predict`.
     """
     from chipper.detection.predict import predict as predict_all  # imports torch
 
@@ -116,16 +116,16 @@ def predict(
 def evaluate(
     coco: PathLike, detections: PathLike | list[dict[str, Any]], *, masks: bool = False, monitor: Monitor = LOGGED
 ) -> Evaluation:
-    """COCO's box AP and AR, by pycocotools.
+    """Compute the COCO AP and AR with pycocotools.
 
     Args:
         coco: the COCO file with the ground truth.
-        detections: a COCO results file, or the list that it holds, as `predict` returns it.
-        masks: compare masks, not boxes.
-        monitor: hears of detections that count for nothing.
+        detections: a COCO results file, or its content as a list, as returned by `predict`.
+        masks: compare masks instead of boxes.
+        monitor: gets warnings about detections that are ignored.
 
     Raises:
         AnnotationError: the COCO file cannot be read, or has no usable image.
-        ResultsError: the results cannot be read, or are of other images or categories.
+        ResultsError: the results cannot be read, or refer to other images or categories.
     """
     return evaluate_file(place(coco), detections if isinstance(detections, list) else place(detections), masks, monitor)

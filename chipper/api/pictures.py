@@ -1,4 +1,4 @@
-"""Pictures of chips on their images."""
+"""Draw chips on their images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREVIEW_OPTIONS = {f.name: f.default for f in fields(PreviewOptions) if f.name n
 
 
 class Pictures(Sequence[Path]):
-    """The files of some pictures; a notebook shows them."""
+    """Paths of picture files; a notebook shows the pictures."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
@@ -64,15 +64,15 @@ def preview(
     monitor: Monitor = LOGGED,
     **options: Any,
 ) -> Pictures:
-    """Draw chips on their images: one colour a scale, negatives orange; beside them the chips with their labels.
+    """Draw chips on their images, one colour per scale and negative chips orange, followed by the chips with their labels.
 
     Args:
-        workdir: a finished one.
-        image_ids: the images to draw; by default some, evenly spread.
+        workdir: a finished workdir.
+        image_ids: the images to draw; by default some evenly spread ones.
         out: folder of the pictures; by default ``preview`` in the workdir.
-        image_dir: folder or URL of the images; by default looked for beside the COCO file.
+        image_dir: folder or URL of the images; by default chipper searches beside the COCO file.
         shards: folder or URL of the shards; by default inside the workdir.
-        monitor: hears of progress.
+        monitor: gets the progress.
         options: those of ``chipper preview``: count, scale, sheet, proposals, bands, stretch.
 
     Raises:

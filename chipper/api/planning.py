@@ -1,4 +1,4 @@
-"""What mining would give, as a table in a notebook."""
+"""The expected result of mining, as a table in a notebook."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _HEAD = ("scale", "for sqrt(w*h)", "boxes covered", "only here", "chips", "image
 
 @dataclass(frozen=True)
 class PlanTable:
-    """What mining a COCO file would give; a notebook shows it scale by scale."""
+    """The expected result of mining a COCO file; a notebook shows it scale by scale."""
 
     title: str
-    report: dict[str, Any] = field(repr=False)  # as `chipper.mining.plan.Plan.report` says
-    reasons: tuple[str, ...] = ()  # why scales and ranges were suggested
+    report: dict[str, Any] = field(repr=False)  # see `chipper.mining.plan.Plan.report`
+    reasons: tuple[str, ...] = ()  # the reasons for the suggested scales and ranges
 
     @property
     def scales(self) -> str:
-        """The scales, as `build_positives` takes them."""
+        """The scales, in the notation of `build_positives`."""
         return str(self.report["options"]["scales"])
 
     @property
     def valid_ranges(self) -> str:
-        """The valid ranges, as `build_positives` takes them."""
+        """The valid ranges, in the notation of `build_positives`."""
         return str(self.report["options"]["valid_ranges"])
 
     def _repr_html_(self) -> str:
@@ -51,7 +51,7 @@ class PlanTable:
             )
             for level in self.report["scales"]
         ]
-        ratio = f"{self.report['pixels_against_whole_images']:.2f} x those of an 800x1333 image each"
+        ratio = f"{self.report['pixels_against_whole_images']:.2f} x those of one 800x1333 image per source image"
         all_rows = [*data_rows(self.report), ("chips", f"{self.report['chips']:,}"), ("pixels", ratio)]
         all_rows += [("suggested because", reason) for reason in self.reasons]
         return joined([two_columns(all_rows, self.title), table(_HEAD, rows, "Scale by scale", words=2)])
@@ -61,17 +61,17 @@ class PlanTable:
 def plan(
     coco: PathLike, *, suggest: bool = False, jobs: int = -1, monitor: Monitor = LOGGED, **options: Any
 ) -> PlanTable:
-    """What mining a COCO file would give: chips, pixels, coverage; nothing is written and no image is read.
+    """Compute what mining a COCO file would produce: chips, pixels, coverage. Writes nothing and reads no image.
 
     Args:
         coco: the COCO file.
-        suggest: plan with the scales and valid ranges that the sizes of the boxes suggest, in place of those given.
-        jobs: workers; -1 takes all cores.
-        monitor: hears of progress.
+        suggest: plan with scales and valid ranges suggested from the box sizes, instead of the given ones.
+        jobs: number of workers; -1 uses all cores.
+        monitor: gets the progress.
         options: those of `build_positives`.
 
     Raises:
-        OptionError: an option makes no sense.
+        OptionError: an option is invalid.
         AnnotationError: the COCO file cannot be used.
     """
     content, asked = read_coco(place(coco)), PositiveOptions.parse(**options)

@@ -1,4 +1,4 @@
-"""Options of the library in the signatures of the functions that pass them on."""
+"""Show the options of the library in the signatures of functions that pass them on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def defaults_of(function: Callable[..., Any], *without: str) -> dict[str, Any]:
-    """The options that ``function``, or a class of options, takes, with their defaults."""
+    """The options of ``function``, or of an options class, with their defaults."""
     found = inspect.signature(function).parameters
     return {name: p.default for name, p in found.items() if p.default is not p.empty and name not in without}
 
 
 def takes(options: Mapping[str, Any]) -> Callable[[F], F]:
-    """Show ``options`` (name and default) as keywords of a function that takes them as ``**options``.
+    """Show ``options`` (name and default) as keywords of a function that accepts them as ``**options``.
 
-    So help and completion name every option, while each default stands in one place. An unknown name is a TypeError.
+    Help and completion then list every option, and each default is defined only once. An unknown name raises TypeError.
     """
 
     def decorate(function: F) -> F:

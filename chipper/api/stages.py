@@ -1,7 +1,7 @@
 """The stages from a COCO file to shards, as functions for a notebook or a script.
 
-Options are those of the commands of the same name, with their defaults. Progress is logged and not shown; give
-``monitor`` to hear of it. Warnings are always logged.
+Options and defaults are those of the commands with the same name. Progress is logged, not shown; pass ``monitor`` to receive
+it. Warnings are always logged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from chipper.shards.export import export_shards as export
 from chipper.shards.options import ExportOptions, RenderOptions
 from chipper.shards.verify import Checked, verify_shards
 
-POSITIVE_OPTIONS = PositiveOptions.parse().as_text() | {"valid_ranges": None}  # None: those of SNIPER, for three scales
+POSITIVE_OPTIONS = PositiveOptions.parse().as_text() | {
+    "valid_ranges": None
+}  # None: the ranges of SNIPER, for three scales
 NEGATIVE_OPTIONS = defaults_of(NegativeOptions)
 PIXEL_OPTIONS = defaults_of(PixelOptions)
 RENDER_OPTIONS = defaults_of(RenderOptions, "pixels")
@@ -33,10 +35,10 @@ EXPORT_OPTIONS = {f.name: f.default for f in fields(ExportOptions) if f.name != 
 
 
 def read_coco(path: PathLike, *, masks: bool = False) -> Coco:
-    """Read a COCO file into columns; what cannot be used is listed in ``skipped`` with the reason.
+    """Read a COCO file into columns; ``skipped`` lists unusable records with the reason.
 
     Raises:
-        AnnotationError: the file cannot be read, is not COCO, or nothing in it can be used.
+        AnnotationError: the file cannot be read, is not COCO, or has no usable records.
     """
     return read_coco_file(place(path), masks)
 
@@ -56,18 +58,18 @@ def build_positives(
 
     Args:
         coco: the COCO file.
-        workdir: folder to make, or that holds the same chips already.
-        image_dir: folder or URL of the images; by default looked for beside the COCO file.
-        overwrite: replace a workdir made from another file or with other options.
-        jobs: workers; -1 takes all cores.
-        monitor: hears of progress.
+        workdir: folder to create, or a workdir that already has the same chips.
+        image_dir: folder or URL of the images; by default chipper searches beside the COCO file.
+        overwrite: replace a workdir that was made from another file or with other options.
+        jobs: number of workers; -1 uses all cores.
+        monitor: gets the progress.
         options: scales like ``"512,1.667,3"``, valid_ranges like ``"120:,32:150,:80"`` (sqrt(w * h) in source px),
-            chip_size in px, and the others of ``chipper build-positives``.
+            chip_size in px, and the other options of ``chipper build-positives``.
 
     Raises:
-        OptionError: an option makes no sense.
+        OptionError: an option is invalid.
         AnnotationError: the COCO file cannot be used.
-        WorkdirError: the workdir holds other chips.
+        WorkdirError: the workdir contains other chips.
     """
     found = workdir_at(workdir)
     chosen = PositiveOptions.parse(**options)
@@ -85,18 +87,18 @@ def mine_negatives(
     monitor: Monitor = LOGGED,
     **options: Any,
 ) -> Workdir:
-    """Choose negative chips where proposals crowd and no positive chip looks (SNIPER, section 3.2).
+    """Choose negative chips: windows with many proposals that no positive chip covers (SNIPER, section 3.2).
 
     Args:
         proposals: SNIPER's pickle, a pickled dict by image id, COCO results .json, or chipper's .parquet.
-        workdir: a finished one.
-        jobs: workers; -1 takes all cores.
-        monitor: hears of progress.
+        workdir: a finished workdir.
+        jobs: number of workers; -1 uses all cores.
+        monitor: gets the progress.
         options: those of ``chipper mine-negatives``.
 
     Raises:
-        OptionError: an option makes no sense.
-        WorkdirError: no finished workdir lies there.
+        OptionError: an option is invalid.
+        WorkdirError: the folder is not a finished workdir.
         ProposalError: the proposals cannot be read, or are for other images.
     """
     found = workdir_at(workdir)
@@ -114,22 +116,22 @@ def export_shards(
     monitor: Monitor = LOGGED,
     **options: Any,
 ) -> Exported:
-    """Render the chips of a workdir into WebDataset shards; shards that are complete already are left alone.
+    """Render the chips of a workdir into WebDataset shards; complete shards are kept.
 
     Args:
-        workdir: a finished one.
-        image_dir: folder or URL of the images; by default looked for beside the COCO file.
+        workdir: a finished workdir.
+        image_dir: folder or URL of the images; by default chipper searches beside the COCO file.
         shards: folder or URL of the shards; by default inside the workdir.
-        jobs: worker processes; -1 takes all cores.
-        monitor: hears of progress.
+        jobs: number of worker processes; -1 uses all cores.
+        monitor: gets the progress.
         options: those of ``chipper export-shards``: quality, bands, stretch, chips_per_shard, ...
 
     Returns:
-        What was done; images that could not be rendered are its ``faults``, and a warning is logged.
+        The result of the export. Images that could not be rendered are in its ``faults``, and a warning is logged.
 
     Raises:
-        OptionError: an option makes no sense.
-        WorkdirError, ImageDirectoryError, ImageError, StorageError: as `chipper.shards.export.export_shards`.
+        OptionError: an option is invalid.
+        WorkdirError, ImageDirectoryError, ImageError, StorageError: as in `chipper.shards.export.export_shards`.
     """
     pixels = PixelOptions(**{name: value for name, value in options.items() if name in PIXEL_OPTIONS})
     render = RenderOptions(pixels=pixels, **{name: value for name, value in options.items() if name in RENDER_OPTIONS})
@@ -149,13 +151,13 @@ def verify(
     jobs: int = -1,
     monitor: Monitor = LOGGED,
 ) -> Checked:
-    """Check that every shard is there, complete and unaltered; ``deep`` decodes every sample too.
+    """Check that every shard exists, is complete and was not changed; ``deep`` also decodes every sample.
 
     Returns:
-        What was checked; ``faults`` has one line for each fault, and a warning is logged for each.
+        The result of the check; ``faults`` has one line per fault, and each is logged as a warning.
 
     Raises:
-        ShardError: no finished export lies there.
+        ShardError: there is no finished export.
     """
     checked = verify_shards(workdir_at(workdir, shards).shards, deep=deep, workers=Workers(jobs), monitor=monitor)
     for fault in checked.faults:
@@ -164,10 +166,10 @@ def verify(
 
 
 def open_workdir(workdir: PathLike = WORKDIR, *, shards: PathLike | None = None) -> Workdir:
-    """A finished workdir.
+    """Open a finished workdir.
 
     Raises:
-        WorkdirError: none lies there, or it cannot be used.
+        WorkdirError: the folder is not a finished workdir, or cannot be used.
     """
     found = workdir_at(workdir, shards)
     found.dataset()

@@ -1,1 +1,1 @@
-"""A COCO file becomes columns."""
+"""Read and check COCO files, and convert them to columns."""

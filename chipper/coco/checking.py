@@ -1,4 +1,4 @@
-"""Which COCO records can be used: decoded records in, columns and a list of skips out."""
+"""Check COCO records: the usable ones become columns, the others become a list of skipped records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chipper.columns import Annotations, Bools, Floats, Images, Ints, Objects, S
 from chipper.grouping import places_of
 
 LARGEST_SIDE = 2**24
-"""Source px; beyond it, float32 boxes would be off by more than a px."""
+"""Source px; above it, boxes in float32 would be wrong by more than a px."""
 
 _BLOCK = 4096
 
@@ -25,14 +25,14 @@ class Skip(NamedTuple):
     """A record that is not used: one row of the skipped table."""
 
     record: str  # "image" or "annotation"
-    image_id: int | None  # as far as the record gives a usable one
+    image_id: int | None  # None if the record has no usable one
     annotation_id: int | None
     reason: str
     detail: str
 
 
 def checked_images(records: list[ImageRecord], places: Ints) -> tuple[Images, list[Skip]]:
-    """The usable ones of ``records``, in their order, and the others; ``places`` (n,) are their places in the file."""
+    """The usable images of ``records``, in the same order, and the skipped ones; ``places`` (n,) are positions in the file."""
     ids, has_id = _ids([record.id for record in records])
     names = [record.file_name or "" for record in records]
     width, height = _sizes([record.width for record in records]), _sizes([record.height for record in records])
@@ -51,9 +51,9 @@ def checked_images(records: list[ImageRecord], places: Ints) -> tuple[Images, li
         position, record = places[k], records[k]
         detail = {
             "no usable id": f"image number {position}: id {record.id}",
-            "bad file name": f"{record.file_name!r} is no file name, absolute or leaves the image directory",
+            "bad file name": f"{record.file_name!r} is not a file name, is absolute or leaves the image directory",
             "no usable size": f"width {record.width}, height {record.height}",
-            "duplicate id": f"image number {position}: id {ids[k]} is there already",
+            "duplicate id": f"image number {position}: id {ids[k]} was used before",
         }[reason_of[k]]
         skips.append(Skip("image", whole_number(record.id), None, reason_of[k], detail))
 
@@ -64,14 +64,14 @@ def checked_images(records: list[ImageRecord], places: Ints) -> tuple[Images, li
 
 
 def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:
-    """For each record the first of ``reasons`` that holds, or "duplicate id" where a usable one has that id, or ""."""
+    """For each record the first of ``reasons`` that applies, or "duplicate id" if an earlier usable record has its id, or ""."""
     reason_of = np.zeros(ids.size, dtype=object)
     reason_of[:] = ""
     bad = np.zeros(ids.size, np.bool_)
     for reason, holds in reasons.items():
         reason_of[holds & ~bad] = reason
         bad |= holds
-    usable = np.flatnonzero(~bad)  # only records that are used can be there twice
+    usable = np.flatnonzero(~bad)  # only usable records count as duplicates
     repeated = np.ones(usable.size, np.bool_)
     repeated[np.unique(ids[usable], return_index=True)[1]] = False
     reason_of[usable[repeated]] = "duplicate id"
@@ -79,7 +79,7 @@ def _first_reason(ids: Ints, reasons: dict[str, Bools]) -> Objects:
 
 
 def whole_number(value: Any) -> int | None:
-    """``value`` as an int where it is one (2.0 is), else None."""
+    """``value`` as an int if it is a whole number (2.0 is one), else None."""
     if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
         return None
     if value != value or abs(value) == float("inf"):
@@ -88,13 +88,13 @@ def whole_number(value: Any) -> int | None:
     return number if number == value and -(2**63) <= number < 2**63 else None
 
 
-_NO_LETTERS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of surrogates, ends of lines
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # make a line read other than it is
-_PLAIN_NAME = re.compile(r"\w[\w. -]*").fullmatch  # one part, no dots ahead: what most names are
+_NO_LETTERS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, surrogates, line and paragraph separators
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # change the direction of text
+_PLAIN_NAME = re.compile(r"\w[\w. -]*").fullmatch  # one part, no leading dot: most names
 
 
 def usable_name(file_name: str) -> bool:
-    """Whether ``file_name`` can be a file below the image directory and fits on a line of a log."""
+    """Whether ``file_name`` can be a file below the image directory and can be printed on one line."""
     if any(letter in _TURNING or unicodedata.category(letter) in _NO_LETTERS for letter in file_name):
         return False
     parts = file_name.replace("\\", "/").split("/")
@@ -105,14 +105,14 @@ def usable_name(file_name: str) -> bool:
 def checked_annotations(
     records: list[AnnotationRecord], images: Images, known_images: list[Any], categories: list[int]
 ) -> tuple[Annotations, Floats, list[Skip]]:
-    """The usable ones of ``records``, image by image in the order of ``images``; their boxes before they are clipped, (n, 4)
-    x y w h in source px; and the records that are not usable.
+    """The usable annotations of ``records``, grouped by image in the order of ``images``; their boxes before clipping, (n, 4)
+    x y w h in source px; and the skipped records.
 
-    ``known_images`` are the ids of all images of the file, those left out included. Annotations without an id get the
-    numbers after the largest one.
+    ``known_images`` are the ids of all images of the file, including skipped images. Annotations without an id get the
+    numbers after the largest id.
     """
     n = len(records)
-    # some records after the others, so that their scattered fields are still in the processor's cache from list to list
+    # in blocks of records, so that their scattered fields are still in the CPU cache when the next field is read
     blocks = [_fields(records[k : k + _BLOCK]) for k in range(0, max(n, 1), _BLOCK)]
     annotation_id, has_id, image_id, has_image, category_id, has_category, corner, has_box, area, iscrowd = (
         np.concatenate(column) for column in zip(*blocks, strict=True)
@@ -174,7 +174,7 @@ def checked_annotations(
 
 
 def _fields(records: list[AnnotationRecord]) -> tuple[npt.NDArray[Any], ...]:
-    """Ids (each with which are usable), boxes (with which are there), areas and crowd flags of some records."""
+    """Ids (each with a mask of the usable ones), boxes (with a mask of the present ones), areas and crowd flags."""
     return (
         *_ids([r.id for r in records]),
         *_ids([r.image_id for r in records]),
@@ -186,7 +186,7 @@ def _fields(records: list[AnnotationRecord]) -> tuple[npt.NDArray[Any], ...]:
 
 
 def _unused(taken: Ints, count: int) -> Ints:
-    """Ids for annotations without one: the numbers after the largest, or the smallest free ones where none come after."""
+    """Ids for annotations without one: the numbers after the largest id, or the smallest free ones if those overflow."""
     largest = int(taken.max(initial=0))
     if largest + count < 2**63:
         return np.arange(largest + 1, largest + 1 + count)
@@ -194,7 +194,7 @@ def _unused(taken: Ints, count: int) -> Ints:
 
 
 def _ids(values: list[Any]) -> tuple[Ints, Bools]:
-    """Ids as int64 and which of them are usable; 0 stands for the others."""
+    """Ids as int64, and which of them are usable; the others are 0."""
     array = np.array(values) if values else np.zeros(0, np.int64)
     if array.dtype == np.int64:
         return array, np.ones(len(values), np.bool_)
@@ -204,14 +204,14 @@ def _ids(values: list[Any]) -> tuple[Ints, Bools]:
 
 
 def _sizes(values: list[float | None]) -> Ints:
-    """Image sides in px; 0 stands for those that are not usable."""
+    """Image sides in px; unusable ones are 0."""
     sides = _numbers(values)
-    usable = (sides > 0) & (sides <= LARGEST_SIDE) & (np.floor(sides) == sides)  # no comparison holds for NaN
+    usable = (sides > 0) & (sides <= LARGEST_SIDE) & (np.floor(sides) == sides)  # every comparison with NaN is false
     return np.where(usable, sides, 0).astype(np.int64)
 
 
 def _boxes(values: list[tuple[float, ...] | None]) -> tuple[npt.NDArray[np.float64], Bools]:
-    """(n, 4) boxes and which of them are there; NaN stands for the others."""
+    """(n, 4) boxes, and which of them are present; missing ones are NaN."""
     there = np.ones(len(values), np.bool_)
     if None in values:
         there = np.array([value is not None for value in values], dtype=np.bool_)
@@ -221,12 +221,12 @@ def _boxes(values: list[tuple[float, ...] | None]) -> tuple[npt.NDArray[np.float
 
 
 def _numbers(values: list[float | None]) -> npt.NDArray[np.float64]:
-    """Numbers; NaN stands for those that are not there."""
+    """Numbers as float64; missing ones are NaN."""
     return np.array(values, dtype=np.float64)
 
 
 def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> Objects:
-    """JSON text of a field that is kept as it is, or None."""
+    """The JSON text of a field that is stored unchanged, or None."""
     out = np.empty(rows.size, dtype=object)
     if not records or not hasattr(records[0], field):
         return out
@@ -239,7 +239,7 @@ def _texts(records: list[AnnotationRecord], rows: Ints, field: str) -> Objects:
 
 
 def skipped_columns(skips: list[Skip]) -> Skipped:
-    """The skips as columns, in the order they were found."""
+    """The skipped records as columns, in the order they were found."""
     rows = np.empty((len(skips), len(Skip._fields)), dtype=object)
     rows[:] = skips if skips else rows
     return Skipped(*rows.T)

@@ -1,4 +1,4 @@
-"""From the bytes of a COCO file to typed records; a malformed record is decoded alone, so that the others can be used."""
+"""Decode a COCO file into typed records. If one is malformed, each is decoded separately, so that the others can be used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chipper.errors import AnnotationError
 CURE = "give a COCO instances file"
 LISTS = ("images", "annotations", "categories")
 _KEPT_AS_TEXT = ("segmentation", "keypoints")
-_NOT_COCO = f"is JSON but not COCO: it is no object with the lists images, annotations, categories; {CURE}"
+_NOT_COCO = f"is JSON but not COCO: it is not an object with the lists images, annotations, categories; {CURE}"
 
 
 class _Raw(msgspec.Struct):
@@ -28,7 +28,7 @@ class _Raw(msgspec.Struct):
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Millions of records are made and none is part of a cycle: looking for cycles among them takes time for nothing."""
+    """Pause Python's garbage collector: millions of records are created, and none is part of a reference cycle."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -39,7 +39,7 @@ def collector_paused() -> Iterator[None]:
 
 
 def decode_lists(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str, Any]:
-    """The three lists of the file; entries that do not fit their record type come as `MalformedRecord`."""
+    """The three lists of the file; entries that do not fit their record type become `MalformedRecord`."""
     strict = msgspec.defstruct(
         "File",
         [
@@ -52,14 +52,14 @@ def decode_lists(path: Path, data: bytes, record: type[AnnotationRecord]) -> dic
         return msgspec.structs.asdict(msgspec.json.decode(data, type=strict))
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
-    except (msgspec.DecodeError, RecursionError):  # ValidationError among them
+    except (msgspec.DecodeError, RecursionError):  # DecodeError includes ValidationError
         pass
     try:
         lists = msgspec.structs.asdict(msgspec.json.decode(data, type=_Raw))
     except msgspec.ValidationError:
         raise AnnotationError(f"{path} {_NOT_COCO}") from None
     except (msgspec.DecodeError, RecursionError):
-        lists = _plain_json(path, data)  # Python writes NaN and Infinity, which are not JSON
+        lists = _plain_json(path, data)  # Python's json module accepts NaN and Infinity, which are not valid JSON
     types: dict[str, type[msgspec.Struct]] = {"images": ImageRecord, "annotations": record, "categories": Category}
     return {
         part: None if entries is None else [_convert(entry, types[part]) for entry in entries]
@@ -81,7 +81,7 @@ def _plain_json(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _convert(entry: Any, type_: type[msgspec.Struct]) -> msgspec.Struct:
-    """One entry as ``type_``, numbers in quotes allowed, or as `MalformedRecord`."""
+    """One entry as ``type_`` (numbers in quotes are accepted), or as `MalformedRecord`."""
     try:
         if isinstance(entry, msgspec.Raw):
             return msgspec.json.decode(entry, type=type_, strict=False)
@@ -100,7 +100,7 @@ def _convert(entry: Any, type_: type[msgspec.Struct]) -> msgspec.Struct:
 
 
 def _fields(entry: Any) -> dict[str, Any]:
-    """What can be read of a malformed record."""
+    """The fields of a malformed record that can be read."""
     try:
         plain = json.loads(bytes(entry)) if isinstance(entry, msgspec.Raw) else entry
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Masks and keypoints as a chip shows them: moved, scaled and clipped to the chip's content."""
+"""Masks and keypoints in chip px: moved, scaled and clipped to the chip's content."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ Window = tuple[float, float, float, float, float]
 """scale (canvas px per source px), x, y (canvas px), content width, content height (chip px)."""
 
 _DECIMALS = 3  # chip px; COCO itself writes two
-_FAR = 16  # times a grid's side; pycocotools walks along an outline cell by cell, wherever it leads
+_FAR = 16  # times a grid's side; pycocotools traces an outline cell by cell, also far outside the grid
 
 
 def clip_segmentation(segmentation: Any, window: Window, image_size: tuple[int, int]) -> tuple[Any, float | None]:
     """The part of a COCO segmentation inside the window, in chip px, and its area in chip px^2 (None where unknown).
 
-    Polygons stay polygons (a concave one may fall apart); RLE masks, compressed or not, become compressed RLE masks of
-    the content's size. ``image_size`` is (width, height) of the source image. What is neither comes out as no mask, [].
+    Polygons stay polygons (a concave one may become several); RLE masks, compressed or not, become compressed RLE masks of
+    the content's size. ``image_size`` is (width, height) of the source image. Anything else becomes an empty mask, [].
     """
     try:
         if isinstance(segmentation, list):
             return _clip_polygons(segmentation, window)
         return _clip_rle(packed_rle(segmentation, image_size), window, image_size)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError):  # whatever the JSON holds
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError):  # the JSON can contain anything
         return [], None
 
 
 def packed_rle(rle: dict[str, Any], image_size: tuple[int, int]) -> dict[str, Any]:
-    """An RLE of the image's size, compressed; pycocotools trusts counts and sizes, so they are checked before."""
+    """A compressed RLE of the image's size; counts and size are checked here, because pycocotools does not check them."""
     size = [image_size[1], image_size[0]]
     counts = rle["counts"]
     if list(rle["size"]) != size:
-        raise ValueError("a mask of another size than its image")
+        raise ValueError("the mask has another size than its image")
     if isinstance(counts, str):
         runs = unpacked_runs(counts)
         if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
-            raise ValueError("run lengths that do not add up to the image")
+            raise ValueError("the run lengths do not add up to the size of the image")
         return {"size": size, "counts": counts.encode("ascii")}
     if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
-        raise ValueError("run lengths that do not add up to the image")
+        raise ValueError("the run lengths do not add up to the size of the image")
     packed: dict[str, Any] = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
     return packed
 
 
 def unpacked_runs(counts: str) -> list[int]:
-    """The run lengths of a compressed RLE. Raises ValueError where the text is none.
+    """The run lengths of a compressed RLE. Raises ValueError if the text is not one.
 
-    Each number is written in digits of 5 bits, the lowest first, as letters from "0" on, with 32 added to all but the last; from
-    the fourth on it is the difference from the one two before (pycocotools' rleFrString). pycocotools reads on where
-    the last digit is missing, and runs for hours on lengths that are negative.
+    Each number is written in digits of 5 bits, lowest first. A digit is a character from "0" on, and 32 is added to every
+    digit except the last. From the fourth number on, the difference to the number two places before is written (pycocotools'
+    rleFrString). pycocotools reads past the end if the last digit is missing, and needs hours for negative lengths.
     """
     runs: list[int] = []
     value = shift = 0
     for letter in counts:
         digit = ord(letter) - 48
         if not 0 <= digit < 64 or shift > 35:
-            raise ValueError("a compressed mask of other letters or of too long numbers")
+            raise ValueError("the compressed mask has invalid characters or too long numbers")
         value |= (digit & 31) << shift
         shift += 5
         if not digit & 32:
@@ -69,7 +69,7 @@ def unpacked_runs(counts: str) -> list[int]:
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
     if shift:
-        raise ValueError("a compressed mask that is cut")
+        raise ValueError("the compressed mask is truncated")
     return runs
 
 
@@ -78,14 +78,14 @@ def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float
     pieces, usable = [], False
     for flat in polygons:
         if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
-            continue  # fewer than three points, as some tools write for specks
+            continue  # fewer than three points; some tools write these for tiny objects
         points = np.asarray(flat, dtype=np.float64).reshape(-1, 2) * scale - (x, y)
         if not np.isfinite(points).all():
             continue
         usable = True
         shape = shapely.Polygon(points)
         if not shape.is_valid:
-            shape = shapely.make_valid(shape)  # even-odd, as pycocotools fills outlines that cross themselves
+            shape = shapely.make_valid(shape)  # even-odd, which is how pycocotools fills outlines that cross themselves
         cut = shapely.intersection(shape, shapely.box(0, 0, width, height))
         pieces += [piece for piece in shapely.get_parts(cut) if piece.geom_type == "Polygon" and piece.area > 0]
     if not usable:
@@ -95,7 +95,7 @@ def _clip_polygons(polygons: list[Any], window: Window) -> tuple[list[list[float
 
 
 def _outline(piece: shapely.Polygon) -> npt.NDArray[np.float64]:
-    """(n, 2) one path around a polygon and its holes: COCO knows no holes, so slits of no width lead to them and back."""
+    """(n, 2) one path around a polygon and its holes. COCO has no holes, so lines of zero width connect them."""
     rings = [np.asarray(ring.coords) for ring in (piece.exterior, *piece.interiors)]
     if len(rings) == 1:
         return rings[0][:-1]
@@ -115,12 +115,12 @@ def _clip_rle(packed: dict[str, Any], window: Window, image_size: tuple[int, int
 
 
 def mask_in_box(segmentation: Any, box: npt.ArrayLike, side: int) -> npt.NDArray[np.uint8]:
-    """What a chip's segmentation, as `clip_segmentation` gives it, covers of a box: (side, side) of 0 and 1.
+    """The part of a chip's segmentation (from `clip_segmentation`) in a box, as a grid (side, side) of 0 and 1.
 
-    The box (4,) is x1 y1 x2 y2 in chip px; row 0 of the grid is its top. No mask, or one outside the box, is all 0.
+    The box (4,) is x1 y1 x2 y2 in chip px; row 0 of the grid is its top. A missing mask, or one outside the box, gives all 0.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError: it is no segmentation.
+        KeyError, TypeError, ValueError, OverflowError: ``segmentation`` is not valid.
     """
     x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
     nothing = np.zeros((side, side), np.uint8)
@@ -129,7 +129,7 @@ def mask_in_box(segmentation: Any, box: npt.ArrayLike, side: int) -> npt.NDArray
     if isinstance(segmentation, list):
         factor = np.array([side / (x2 - x1), side / (y2 - y1)])
         polygons = [((np.reshape(flat, (-1, 2)) - (x1, y1)) * factor).ravel().tolist() for flat in segmentation]
-        if max(np.abs(flat).max(initial=0) for flat in polygons) > _FAR * side:  # a sliver of a large object
+        if max(np.abs(flat).max(initial=0) for flat in polygons) > _FAR * side:  # a thin part of a large object
             polygons, _ = _clip_polygons(polygons, (1.0, 0.0, 0.0, side, side))
         if not polygons:
             return nothing
@@ -144,9 +144,9 @@ def mask_in_box(segmentation: Any, box: npt.ArrayLike, side: int) -> npt.NDArray
 
 
 def paste_mask(mask: npt.NDArray[np.float32], box: npt.ArrayLike, image_size: tuple[int, int]) -> dict[str, Any]:
-    """A compressed RLE of the image's size (width, height), from the probabilities (m, m) of a box's px.
+    """A compressed RLE of the image's size (width, height), from the mask probabilities (m, m) in a box.
 
-    The box (4,) is x1 y1 x2 y2 in image px; px whose centre has a probability of a half or more belong to the mask
+    The box (4,) is x1 y1 x2 y2 in image px; a px belongs to the mask if the probability at its centre is at least 0.5
     (Mask R-CNN, He et al., ICCV 2017, section 3.1).
     """
     x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
@@ -156,7 +156,7 @@ def paste_mask(mask: npt.NDArray[np.float32], box: npt.ArrayLike, image_size: tu
     whole = np.zeros((height, width), np.uint8, order="F")
     if right > left and bottom > top and x2 > x1 and y2 > y1:
         rows, columns = mask.shape
-        # the part of the grid that lies under each px of the window; beyond the box there is nothing
+        # the position in the grid of each px of the window; px outside the box are 0
         u = (np.arange(left, right) + 0.5 - x1) / (x2 - x1) * columns - 0.5
         v = (np.arange(top, bottom) + 0.5 - y1) / (y2 - y1) * rows - 0.5
         across, down = _weights(u, columns), _weights(v, rows)
@@ -166,7 +166,7 @@ def paste_mask(mask: npt.NDArray[np.float32], box: npt.ArrayLike, image_size: tu
 
 
 def _weights(places: npt.NDArray[np.float64], cells: int) -> npt.NDArray[np.float64]:
-    """(n, cells) weights of linear interpolation at places in cells; places outside the grid have none."""
+    """(n, cells) weights of linear interpolation at positions in cells; positions outside the grid have weight 0."""
     distance = np.abs(places.clip(0, cells - 1)[:, None] - np.arange(cells))
     weights = np.clip(1 - distance, 0, None)
     weights[(places < -0.5) | (places > cells - 0.5)] = 0
@@ -174,13 +174,14 @@ def _weights(places: npt.NDArray[np.float64], cells: int) -> npt.NDArray[np.floa
 
 
 def clip_keypoints(keypoints: Any, window: Window) -> tuple[list[float], int]:
-    """COCO keypoints x y v in chip px and how many are labelled; those outside become 0 0 0, as COCO writes
-    unlabelled ones, and what is no list of keypoints becomes none.
+    """COCO keypoints x y v in chip px, and the number of labelled ones.
+
+    Keypoints outside the window become 0 0 0, which is how COCO writes unlabelled ones. An invalid list becomes empty.
     """
     scale, x, y, width, height = window
     try:
         points = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
-    except (ValueError, TypeError):  # no triples of numbers
+    except (ValueError, TypeError):  # not triples of numbers
         return [], 0
     moved = np.round(points[:, :2] * scale - (x, y), _DECIMALS)
     inside = (points[:, 2] > 0) & (moved >= 0).all(axis=1) & (moved[:, 0] < width) & (moved[:, 1] < height)

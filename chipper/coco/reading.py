@@ -1,7 +1,7 @@
-"""Reading COCO annotation files.
+"""Read COCO annotation files.
 
-The file is decoded into typed records that hold only what is needed. A file with a malformed record is decoded once more,
-record by record, so that the bad ones can be listed and the others used.
+The file is decoded into typed records with only the needed fields. A file with a malformed record is decoded again, record
+by record, so that the bad records can be listed and the others used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chipper.storage.files import fingerprint, read_bytes
 
 @dataclass(frozen=True)
 class Coco:
-    """The usable part of a COCO file, and what was left out."""
+    """The usable part of a COCO file, and the skipped records."""
 
     images: Images
     annotations: Annotations
@@ -38,7 +38,7 @@ class Coco:
 
 @dataclass(frozen=True)
 class _Entries:
-    """A list of the file: the records that are what COCO says, where they stand in the list, and the others."""
+    """A list of the file: the well-formed records, their positions in the list, and the malformed records."""
 
     records: list[Any]
     places: Ints  # (records,)
@@ -47,35 +47,35 @@ class _Entries:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What detections are held against: of a COCO file the part that `read_coco` uses."""
+    """The ground truth for an evaluation: the part of a COCO file that `read_coco` uses."""
 
     images: Images
     annotations: Annotations
     boxes: Floats  # (annotations, 4) x y w h in source px, not clipped
-    categories: list[Category]  # of those that share an id, the first counts
+    categories: list[Category]  # if several share an id, the first is used
     image_records: int  # in the file, usable or not
 
 
 def read_images(path: Path) -> Images:
-    """The usable images of a COCO file, which needs no annotations.
+    """The usable images of a COCO file; the file does not need annotations.
 
     Raises:
-        AnnotationError: the file cannot be read, is not COCO, or names no usable image.
+        AnnotationError: the file cannot be read, is not COCO, or has no usable image.
     """
     content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE), AnnotationRecord)
     found = _split("image", content["images"] or [])
     images, _ = checked_images(found.records, found.places)
     if not len(images):
-        raise AnnotationError(f"{path} names no usable image; {CURE}")
+        raise AnnotationError(f"{path} has no usable image; {CURE}")
     return images
 
 
 def read_coco(path: Path, masks: bool = False) -> Coco:
-    """Read the COCO instances file ``path``; segmentations only when ``masks``.
+    """Read the COCO instances file ``path``; segmentations are read only if ``masks`` is true.
 
-    Images and annotations that cannot be used are listed in ``skipped`` with the reason: records that are not COCO,
-    ids that are unknown or there twice, boxes that are not finite, have no area or lie outside their image, images
-    without a size. Boxes are clipped to their image.
+    Images and annotations that cannot be used are listed in ``skipped`` with the reason: malformed records, unknown or
+    duplicate ids, boxes that are not finite, have no area or are outside their image, images without a size. Boxes are
+    clipped to their image.
 
     Raises:
         AnnotationError: the file cannot be read, is not JSON, is not COCO, or nothing in it can be used.
@@ -85,9 +85,9 @@ def read_coco(path: Path, masks: bool = False) -> Coco:
 
 
 def read_ground_truth(path: Path, masks: bool = False) -> GroundTruth:
-    """Read a COCO file to evaluate against; segmentations only when ``masks``.
+    """Read a COCO file as the ground truth of an evaluation; segmentations are read only if ``masks`` is true.
 
-    Its images and annotations are those of `read_coco`, but there may be no annotation and no category.
+    Images and annotations are the same as in `read_coco`, but the lists of annotations and categories may be empty.
 
     Raises:
         AnnotationError: the file cannot be read, is not COCO, or has no usable image.
@@ -124,7 +124,7 @@ def _read(path: Path, masks: bool) -> Coco:
 
 
 def _require(path: Path, content: dict[str, Any], filled: tuple[str, ...]) -> None:
-    """Raise AnnotationError unless all lists are there, and those of ``filled`` not empty."""
+    """Raise AnnotationError if a list is missing, or if a list in ``filled`` is empty."""
     for part in LISTS:
         if content[part] is None or (part in filled and not content[part]):
             found = "no" if content[part] is None else "an empty"
@@ -134,10 +134,10 @@ def _require(path: Path, content: dict[str, Any], filled: tuple[str, ...]) -> No
 def _checked(
     path: Path, content: dict[str, Any], categories: Iterable[Category]
 ) -> tuple[Images, Annotations, Floats, list[Skip]]:
-    """The usable images and annotations, the boxes of these before clipping, and what was left out.
+    """The usable images and annotations, the annotations' boxes before clipping, and the skipped records.
 
     Raises:
-        AnnotationError: no image can be used.
+        AnnotationError: no image is usable.
     """
     of_images, of_annotations = (_split(what, content[f"{what}s"]) for what in ("image", "annotation"))
     images, bad_images = checked_images(of_images.records, of_images.places)
@@ -150,17 +150,17 @@ def _checked(
 
 
 def _require_used(path: Path, what: str, usable: Columns, content: dict[str, Any], skips: list[Skip]) -> None:
-    """Raise AnnotationError where no record is usable."""
+    """Raise AnnotationError if no record is usable."""
     if not len(usable):
         first = next(skip for skip in skips if skip.record == what)
         raise AnnotationError(
             f"{path}: none of the {len(content[f'{what}s'])} {what}s can be used; the first: "
-            f"{first.reason} ({first.detail}); mend those records"
+            f"{first.reason} ({first.detail}); correct those records"
         )
 
 
 def _split(what: str, entries: list[Any]) -> _Entries:
-    """The entries of the list of images or annotations; ``what`` is one of them."""
+    """The entries of a list of the file; ``what`` is "image" or "annotation"."""
     bad = [k for k, entry in enumerate(entries) if type(entry) is MalformedRecord]
     malformed = []
     for k in bad:
@@ -186,6 +186,6 @@ def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ..
     for entry in _well_formed(path, entries):
         if seen.setdefault(entry.id, entry).name != entry.name:
             raise AnnotationError(
-                f"{path}: category id {entry.id} stands for {seen[entry.id].name!r} and for {entry.name!r}; give each its own"
+                f"{path}: category id {entry.id} has the names {seen[entry.id].name!r} and {entry.name!r}; give each its own id"
             )
     return tuple(seen.values())

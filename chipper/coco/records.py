@@ -1,4 +1,4 @@
-"""The records of a COCO file, with the fields that chipper reads."""
+"""The records of a COCO file, with only the fields that chipper reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AnnotationRecord(msgspec.Struct, gc=False):
     bbox: _Box | None = None
     area: float | None = None
     iscrowd: bool | int | None = None
-    keypoints: msgspec.Raw = msgspec.Raw()  # JSON text; empty where there are none
+    keypoints: msgspec.Raw = msgspec.Raw()  # JSON text; empty if missing
 
 
 class MaskedAnnotationRecord(AnnotationRecord, gc=False):
@@ -47,7 +47,7 @@ class Category(msgspec.Struct, omit_defaults=True):
 
 
 class MalformedRecord(msgspec.Struct, gc=False):
-    """A record that is not what COCO says, and in which way."""
+    """A record that does not follow the COCO format, and what is wrong with it."""
 
     problem: str
     id: Any = None

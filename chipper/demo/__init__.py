@@ -1,1 +1,1 @@
-"""A drawn data set, and the whole chain on it."""
+"""A drawn data set, and a run of all stages on it."""

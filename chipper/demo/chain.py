@@ -1,4 +1,4 @@
-"""The demo: a drawn data set through the whole chain, from annotations to a trained and evaluated detector."""
+"""Run all stages on a drawn data set, from annotations to a trained and evaluated detector."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo came to."""
+    """The result of the demo."""
 
     dataset: Dataset
     exported: Exported
@@ -63,10 +63,10 @@ class DemoResult:
 
 
 def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResult:
-    """Run the whole chain in ``folder``, which is emptied if an earlier demo made it.
+    """Run all stages in ``folder``. It is emptied first if an earlier demo made it.
 
     Raises:
-        OptionError: the folder holds something else.
+        OptionError: the folder contains something else.
     """
     require_free(folder)
     _claim(folder)
@@ -118,15 +118,15 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
 
 
 def require_free(folder: Path) -> None:
-    """Raise OptionError where ``folder`` holds something that no demo has made."""
+    """Raise OptionError if ``folder`` contains something that is not from a demo."""
     with translate_os_errors(folder):
         strange = folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists()
     if strange:
-        raise OptionError(f"{folder} holds something other than a demo; give another folder with {option('out')}")
+        raise OptionError(f"{folder} contains something other than a demo; give another folder with {option('out')}")
 
 
 def _claim(folder: Path) -> None:
-    """Make ``folder`` an empty one that is the demo's; the marker is there from the first moment."""
+    """Make ``folder`` an empty demo folder. The marker is written first, so a stopped demo is recognised as a demo."""
     with translate_os_errors(folder):
         if folder.exists():
             shutil.rmtree(folder)
@@ -137,7 +137,7 @@ def _options(settings: DemoSettings, rpn_only: bool) -> TrainOptions:
     return TrainOptions(
         model="tiny",
         weights="none",
-        epochs=1000,  # the steps end it
+        epochs=1000,  # max_steps ends the training first
         batch_size=settings.batch_size,
         max_steps=settings.rpn_steps if rpn_only else settings.steps,
         rpn_only=rpn_only,
@@ -147,7 +147,7 @@ def _options(settings: DemoSettings, rpn_only: bool) -> TrainOptions:
 
 
 class _Clock:
-    """Names each stage when it begins and keeps its seconds."""
+    """Prints the name of each stage when it begins and measures its seconds."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.seconds: dict[str, float] = {}
@@ -172,7 +172,7 @@ def _reporter(monitor: Monitor) -> Any:
 
 
 def _draw_results(coco: Path, results: list[dict[str, Any]], dataset: Dataset, out: Path) -> None:
-    """A picture of each validation image with the detections that are likely."""
+    """Draw each validation image with its detections of at least `SHOWN_SCORE`."""
     names = {category.id: category.name for category in dataset.categories}
     by_image = defaultdict(list)
     for result in results:

@@ -1,7 +1,7 @@
-"""A drawn COCO data set for `chipper demo` and the tests: small objects among look-alikes, as SNIPER expects them.
+"""A drawn COCO data set for `chipper demo` and the tests: small objects among look-alikes, the case that SNIPER is for.
 
-Five classes of shapes, most of them small, lie on cluttered backgrounds among distractors that resemble them and carry
-no label. Of every sixteen images two are crowded, two empty, two show a large object, one shows bars longer than a
+There are five classes of shapes, most of them small, on cluttered backgrounds. Distractors resemble them but have no
+label. Of every sixteen images two are crowded, two empty, two show a large object, one shows bars longer than a
 fine-scale chip, one has a crowd region and eight are plain.
 """
 
@@ -22,7 +22,7 @@ from chipper.errors import OptionError, StorageError
 from chipper.storage.files import write_json
 
 SPLITS = ("train", "val")
-IMAGE_ID_BASE = {"train": 0, "val": 1_000_000}  # ids differ between splits, so a mix-up shows
+IMAGE_ID_BASE = {"train": 0, "val": 1_000_000}  # ids differ between splits, so that a mix-up is noticed
 # The first eight images show every kind, so that a small demo does too.
 FIRST_EIGHT = ("mixed", "crowded", "large", "elongated", "mixed", "empty", "crowd", "mixed")
 CYCLE = (*FIRST_EIGHT, "mixed", "crowded", "large", "mixed", "mixed", "empty", "mixed", "mixed")
@@ -49,7 +49,7 @@ class DemoOptions:
 def draw_demo(folder: Path, options: DemoOptions) -> None:
     """Write `folder`/{train,val}/images/*.jpg and `folder`/{train,val}/coco.json, the latter last.
 
-    The bytes depend on nothing but the options and the builds of numpy and Pillow. Raises StorageError when `folder`
+    The bytes depend only on the options and the builds of numpy and Pillow. Raises StorageError when `folder`
     cannot be written.
     """
     try:
@@ -84,9 +84,10 @@ def draw_split(folder: Path, split: str, count: int, options: DemoOptions) -> No
 
 
 def annotate(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
-    """The shape's COCO fields but for the ids of annotation and image; `size` is (width, height) of the image in px.
+    """The COCO fields of the shape, without the ids of annotation and image; `size` is (width, height) of the image in px.
 
-    Box and area are those of the polygon, holes subtracted; a crowd's are those of its members' pixels, written as RLE.
+    Box and area are those of the polygon, with holes subtracted. For a crowd they are those of the pixels of its members,
+    and the segmentation is RLE.
     """
     common = {"category_id": shape.category_id, "iscrowd": int(shape.iscrowd)}
     if shape.iscrowd:
@@ -97,7 +98,9 @@ def annotate(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
         rle = {"counts": run_lengths(full), "size": [size[1], size[0]]}
         return common | {"bbox": box_of(low, high), "area": float(len(pixels)), "segmentation": rle}
     polygon = shape.outline[0]
-    if len(shape.outline) > 1:  # COCO polygons know no holes: the path enters one and returns along a slit of no width
+    if (
+        len(shape.outline) > 1
+    ):  # COCO polygons have no holes: the path enters a hole and returns along a slit of width 0
         polygon = np.concatenate([np.vstack([ring, ring[:1]]) for ring in shape.outline])
     polygon = polygon.round(2)  # (n, 2)
     bbox = box_of(polygon.min(axis=0), polygon.max(axis=0))
@@ -111,7 +114,7 @@ def box_of(low: NDArray[Any], high: NDArray[Any]) -> list[float]:
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """COCO's uncompressed RLE of a mask (h, w): run lengths down the columns, that of zeros first."""
+    """COCO's uncompressed RLE of a mask (h, w): run lengths down the columns, beginning with zeros."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
     edges = np.concatenate([[0] if flat[0] else [], [0], changes, [flat.size]]).astype(int)
@@ -121,6 +124,6 @@ def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
 def draw_image(options: DemoOptions, split: str, index: int) -> tuple[NDArray[np.uint8], list[Shape]]:
     """One image of a split as `demo_scenes.draw_scene` draws it.
 
-    Seeded by (seed, split, index) alone, so images can be drawn in any order and by any number of workers.
+    Seeded only by (seed, split, index), so images can be drawn in any order and by any number of workers.
     """
     return draw_scene(options.size, [options.seed, SPLITS.index(split), index], CYCLE[index % len(CYCLE)])

@@ -1,12 +1,12 @@
 """One image of the demo: a cluttered background with shapes on it.
 
-What makes the labels fair:
+Rules that keep the labels fair:
 - Contrast: a background's luma stays within `BACKGROUND_LUMA`. A shape gets a luma at least `CONTRAST` away from 96 %
-  of the pixels in its box and `MARGIN` px around it, as they are when it is drawn, or is placed elsewhere. Grain with a
-  standard deviation of at most `GRAIN` comes last.
-- Occlusion: shapes are drawn large to small, and one that would leave less than `VISIBLE` of another is placed
-  elsewhere. One that finds no place is neither drawn nor labelled. Boxes and polygons describe the whole shape.
-- Look-alikes: distractors are at least `DISTRACTOR_MIN` px, so that what tells them apart can be seen.
+  of the pixels in its box and `MARGIN` px around it at the time of drawing; otherwise it is placed elsewhere. Grain with
+  a standard deviation of at most `GRAIN` is added last.
+- Occlusion: shapes are drawn from large to small. A shape that would leave less than `VISIBLE` of another one is
+  placed elsewhere; a shape without a place is neither drawn nor labelled. Boxes and polygons describe the complete shape.
+- Look-alikes: distractors are at least `DISTRACTOR_MIN` px, so that the difference is visible.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PLACEMENT_TRIES = 40
 
 @dataclass(frozen=True)
 class Scene:
-    """Ranges, both ends included, of what images of a kind hold; sizes are sqrt(w*h) in px, drawn log-uniformly."""
+    """Ranges (inclusive) for the content of one kind of image; sizes are sqrt(w*h) in px, drawn log-uniformly."""
 
     objects: tuple[int, int]
     sizes: tuple[float, float] = (6.0, 180.0)
@@ -101,7 +101,7 @@ def draw_scene(size: tuple[int, int], seed: list[int], kind: str) -> tuple[NDArr
 
 
 def wishes(rng: Generator, scene: Scene, limit: float) -> list[ShapeRequest]:
-    """What to draw in one image of a scene; no size exceeds `limit` px."""
+    """The shapes to draw in one image of a scene; no size exceeds `limit` px."""
 
     def size_in(low: float, high: float) -> float:
         return math.exp(rng.uniform(math.log(low), math.log(min(high, limit))))
@@ -138,13 +138,13 @@ def choose_corner(
 
 
 def moved(shape: Shape, left: int, top: int) -> Shape:
-    """The shape, which lies at the origin, with its mask's corner at (left, top)."""
+    """The shape, moved from the origin so that the corner of its mask is at (left, top)."""
     offset = np.array([left, top])
     return replace(shape, outline=[ring + offset for ring in shape.outline], left=left, top=top)
 
 
 def hides_too_much(owner: NDArray[np.int32], shapes: list[Shape], shape: Shape) -> bool:
-    """Whether `shape` would leave less than VISIBLE of one of the `shapes` drawn so far, or lie on a crowd."""
+    """Whether `shape` would leave less than VISIBLE of one of the `shapes` drawn so far, or cover part of a crowd."""
     taken = owner[shape.window][shape.footprint]  # (n,)
     for number in np.unique(taken[taken > 0]):
         below = shapes[number - 1]
@@ -155,10 +155,10 @@ def hides_too_much(owner: NDArray[np.int32], shapes: list[Shape], shape: Shape) 
 
 
 def contrasting_colour(rng: Generator, canvas: Colours, shape: Shape) -> Colours | None:
-    """A random RGB colour (3,) 0..255 that obeys the contrast rule where the shape lies, or None if there is none."""
+    """A random RGB colour (3,) 0..255 that obeys the contrast rule at the place of the shape, or None if no colour does."""
     rows, columns = (slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in shape.window)
     around = canvas[rows, columns]
-    step = 1 + min(around.shape[:2]) // 64  # a sample tells enough of a large shape's surroundings
+    step = 1 + min(around.shape[:2]) // 64  # a sample of the surroundings is enough for a large shape
     low, high = np.quantile(around[::step, ::step] @ LUMA, (0.02, 0.98))
     sides = [side for side in ((5.0, low - CONTRAST), (high + CONTRAST, 250.0)) if side[0] <= side[1]]
     if not sides:

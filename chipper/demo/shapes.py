@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]
 Points = NDArray[np.float64]  # (n, 2) x, y
 Outline = list[Points]  # filled rings have a positive shoelace area, holes a negative one
 
-CATEGORIES = {"disc": 1, "triangle": 2, "rectangle": 4, "star": 7, "ring": 9}  # ids with gaps, as COCO's have
+CATEGORIES = {"disc": 1, "triangle": 2, "rectangle": 4, "star": 7, "ring": 9}  # ids with gaps, as in COCO
 CROWD_MEMBER_SIZE, CROWD_PITCH = (5.0, 9.0), 12.0  # px
 
 
@@ -24,7 +24,7 @@ CROWD_MEMBER_SIZE, CROWD_PITCH = (5.0, 9.0), 12.0  # px
 class Shape:
     """A shape as drawn. `outline` in image px; `mask` is its coverage (h, w) 0..255 with its corner at (left, top).
 
-    `category_id` is None for a distractor. A crowd is one shape with a ring or more per member.
+    `category_id` is None for a distractor. A crowd is one shape with at least one ring per member.
     """
 
     name: str
@@ -37,19 +37,19 @@ class Shape:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The rows and columns of the image that `mask` lies on."""
+        """The rows and columns of the image that `mask` covers."""
         height, width = self.mask.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
     @property
     def footprint(self) -> NDArray[np.bool_]:
-        """The pixels (h, w) of `mask` that others should not hide: a crowd's are all, those between members too."""
+        """The pixels (h, w) of `mask` that others should not hide; for a crowd all pixels, also those between members."""
         return np.ones_like(self.mask, bool) if self.iscrowd else self.mask >= 128
 
 
 @dataclass(frozen=True)
 class ShapeRequest:
-    """A shape that an image shall hold: sqrt(w*h) = `size` px; a bar if `stretch` > 1, a crowd if `members` > 1."""
+    """A shape to draw: sqrt(w*h) = `size` px; a bar if `stretch` > 1, a crowd if `members` > 1."""
 
     name: str
     size: float
@@ -58,14 +58,14 @@ class ShapeRequest:
 
 
 def build_outline(rng: Generator, wish: ShapeRequest, room: tuple[float, float]) -> Outline:
-    """The wished shape at the origin, its box of sqrt(w*h) = `wish.size` px, or less to fit into `room` (w, h) px."""
+    """The outline of a request at the origin. Its box has sqrt(w*h) = `wish.size` px, or less to fit into `room` (w, h) px."""
     if wish.members > 1:
         return build_crowd(rng, wish)
     rings = SHAPES[wish.name](rng)
     angle = rng.uniform(0, 2 * math.pi)
     if wish.stretch > 1.0:
         rings = [box_corners(wish.stretch, 1.0)]
-        angle = rng.integers(2) * math.pi / 2 + rng.normal(0, 0.01)  # tilted further, its box would not be elongated
+        angle = rng.integers(2) * math.pi / 2 + rng.normal(0, 0.01)  # with more tilt, its box would not be elongated
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     rings = [ring @ turn for ring in rings]
     low = rings[0].min(axis=0)
@@ -75,7 +75,7 @@ def build_outline(rng: Generator, wish: ShapeRequest, room: tuple[float, float])
 
 
 def build_crowd(rng: Generator, wish: ShapeRequest) -> Outline:
-    """Members of one class on a jittered grid around a centre: too small and too many to label one by one."""
+    """Members of one class on a jittered grid around a centre: too many and too small to label each of them."""
     reach = math.isqrt(wish.members) + 2
     steps = np.arange(-reach, reach + 1.0)
     cells = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
@@ -121,7 +121,7 @@ def polar(radii: Floats | float, angles: Floats) -> Points:
 
 
 def arc(turn: float = 2 * math.pi, radius: float = 1.0) -> Points:
-    """A circle's points (48, 2), or those of an arc of `turn` radians with both ends."""
+    """Points (48, 2) of a circle, or of an arc of `turn` radians including both ends."""
     return polar(radius, np.linspace(0, turn, 48, endpoint=turn < 2 * math.pi))
 
 

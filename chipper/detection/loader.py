@@ -90,7 +90,7 @@ class ChipLoader:
         self._dataset = self._manifest.dataset
         self.pool = Pool(workdir.shards)
         if self.pool.set.id != self._dataset.epochs_id:
-            raise ShardError(f"the shards in {workdir.shards} are not those of the epochs in {workdir.path}; {RERUN}")
+            raise ShardError(f"the shards in {workdir.shards} do not belong to the epochs in {workdir.path}; {RERUN}")
         self.category_ids = [category.id for category in self._dataset.categories]
         label_of = {category: k + 1 for k, category in enumerate(self.category_ids)}
         self._decode = partial(decode_chip, label_of=label_of, side=self.pool.set.chip_size, masks=options.masks)

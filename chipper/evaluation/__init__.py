@@ -1,1 +1,1 @@
-"""COCO's numbers for detections and proposals."""
+"""Evaluate detections and proposals with the COCO metrics."""

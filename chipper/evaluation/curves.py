@@ -1,4 +1,4 @@
-"""Precision over recall as a picture."""
+"""Draw precision over recall."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from chipper.errors import DependencyError
 from chipper.evaluation.scores import Evaluation
 from chipper.storage.files import atomic
 
-MOST_NAMED = 12  # classes in a picture's legend
+MOST_NAMED = 12  # classes in the legend
 
 
 def draw_curves(evaluation: Evaluation, path: Path) -> None:
-    """Write the precision over the recall of every class, at IoU 0.5, as a picture.
+    """Write a picture of precision over recall at IoU 0.5, with one curve per class.
 
     Raises:
         DependencyError: matplotlib is not installed.

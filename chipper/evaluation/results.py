@@ -1,4 +1,4 @@
-"""What an evaluation reads: the ground truth and the results, in the form that pycocotools can be given."""
+"""Read the ground truth and the results for an evaluation, and convert them for pycocotools."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from chipper.errors import ResultsError
 from chipper.storage.files import read_bytes
 
 _RESULTS_CURE = "it is a list of image_id, category_id, bbox, score, as `chipper predict` writes"
-_LARGEST_POINT = 1e6  # px of a polygon, which pycocotools walks along px by px
-_LARGEST = 1e30  # px of a box; beyond it pycocotools' areas are not finite
+_LARGEST_POINT = 1e6  # px; largest coordinate of a polygon, which pycocotools traces px by px
+_LARGEST = 1e30  # px; for larger boxes the areas of pycocotools are not finite
 _Box = tuple[float, float, float, float]
 
 
@@ -29,20 +29,20 @@ class Detection(msgspec.Struct):
     category_id: int
     bbox: _Box
     score: float
-    segmentation: dict[str, Any] | None = None  # RLE of the image's size
+    segmentation: dict[str, Any] | None = None  # RLE with the size of the image
 
 
 def dataset_of(truth: GroundTruth, masks: bool = False) -> dict[str, Any]:
-    """The lists of a COCO file that pycocotools needs, with what it needs of each record.
+    """The lists and fields of a COCO file that pycocotools needs.
 
-    Of ``masks``, an object without one counts as its box.
+    With ``masks``, an object without a mask is represented by its box.
     """
     images, found = truth.images, truth.annotations
     content: dict[str, Any] = {
         "images": _rows(id=images.image_id, width=images.width, height=images.height),
         "categories": [{"id": category.id, "name": category.name} for category in truth.categories],
         "annotations": _rows(
-            id=np.arange(1, len(found) + 1),  # 0 would be no match to pycocotools
+            id=np.arange(1, len(found) + 1),  # pycocotools would take id 0 for "no match"
             image_id=found.image_id,
             category_id=found.category_id,
             bbox=truth.boxes.clip(-_LARGEST, _LARGEST),
@@ -66,7 +66,7 @@ def _rows(**columns: npt.NDArray[Any]) -> list[dict[str, Any]]:
 
 
 def _usable_mask(text: bytes | None, size: tuple[int, int]) -> Any:
-    """Polygons or an RLE of an image of ``size`` (width, height) that pycocotools can be given, or None."""
+    """Polygons, or an RLE for an image of ``size`` (width, height), that are safe for pycocotools; or None."""
     try:
         segmentation = json.loads(text or b"null")
         if isinstance(segmentation, list):
@@ -83,7 +83,7 @@ def read_results(path: Path) -> list[Detection]:
     """The finite detections of a COCO results file.
 
     Raises:
-        ResultsError: it cannot be read, or is not such a file.
+        ResultsError: the file cannot be read, or is not a COCO results file.
     """
     try:
         content = json.loads(read_bytes(path, ResultsError, "detections", _RESULTS_CURE))
@@ -91,29 +91,29 @@ def read_results(path: Path) -> list[Detection]:
         raise ResultsError(
             f"{path} is not JSON ({type(error).__name__}: {str(error)[:100]}); {_RESULTS_CURE}"
         ) from None
-    return results_of(content, str(path))
+    return results_of(content, f"{path} is not a COCO results file")
 
 
-def results_of(content: Any, name: str) -> list[Detection]:
-    """The finite detections of a list of COCO results; ResultsError, of ``name``, where it is something else."""
+def results_of(content: Any, fault: str) -> list[Detection]:
+    """The finite detections of a list of COCO results. Raises ResultsError, which begins with ``fault``, for anything else."""
     try:
         found = msgspec.convert(content, type=list[Detection])
     except msgspec.ValidationError as error:
-        raise ResultsError(f"{name} is not a list of COCO results ({error}); {_RESULTS_CURE}") from None
+        raise ResultsError(f"{fault} ({error}); {_RESULTS_CURE}") from None
     return [d for d in found if all(map(math.isfinite, (*d.bbox, d.score)))]
 
 
 def pack_masks(path: str, images: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
-    """Pack the masks, which are RLE, and raise ResultsError at one that is none of its image: pycocotools trusts them."""
+    """Pack the RLE masks. Raises ResultsError for a mask that does not fit its image: pycocotools does not check them."""
     sizes = {image["id"]: [image.get("height"), image.get("width")] for image in images}
     for entry in found:
         rle = entry["segmentation"]
         try:
             size = [int(side) for side in rle["size"]]
             if len(size) != 2 or size != sizes.get(entry["image_id"], size) or not 0 < size[0] * size[1] < 2**32:
-                raise ValueError("a mask of another size than its image")
+                raise ValueError("the mask and the image differ in size")
             entry["segmentation"] = packed_rle(rle, (size[1], size[0]))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ResultsError(
-                f"{path}: a mask in image {entry['image_id']} is no RLE of its size ({error}); {_RESULTS_CURE}"
+                f"{path}: a mask in image {entry['image_id']} is not an RLE of its size ({error}); {_RESULTS_CURE}"
             ) from None

@@ -1,4 +1,4 @@
-"""evaluation.json: an evaluation in the folder of the run that made the detections."""
+"""evaluation.json: the evaluation of a run, in its folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVALUATION = "evaluation.json"  # in the folder of a training run
 
 
 class SavedEvaluation(msgspec.Struct):
-    """evaluation.json: an `Evaluation`, and of which files it is."""
+    """evaluation.json: an `Evaluation`, and the names of the evaluated files."""
 
     coco: str  # file name
     detections: str  # file name
@@ -26,19 +26,19 @@ class SavedEvaluation(msgspec.Struct):
 
 
 def require_run(run_dir: Path) -> None:
-    """Raise CheckpointError where no training run lies."""
+    """Raise CheckpointError if the folder of the training run does not exist."""
     if not run_dir.is_dir():
         raise CheckpointError(
-            f"{run_dir} does not exist: no training run lies there; train first, or give {option('run')}"
+            f"{run_dir} does not exist: there is no training run; train first, or give {option('run')}"
         )
 
 
 def read_evaluation(run_dir: Path) -> SavedEvaluation | None:
-    """What was kept of a run, if it was evaluated.
+    """The saved evaluation of a run, or None if it was not evaluated.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is not a `SavedEvaluation`.
+        OSError: the file cannot be read.
+        ValueError: its content is not a `SavedEvaluation`.
     """
     try:
         return read_struct(run_dir / EVALUATION, SavedEvaluation)
@@ -47,11 +47,11 @@ def read_evaluation(run_dir: Path) -> SavedEvaluation | None:
 
 
 def save_evaluation(evaluation: Evaluation, coco: Path, detections: Path, masks: bool, run_dir: Path) -> Path:
-    """Keep an evaluation in the folder of the run that made the detections, where `chipper report` finds it.
+    """Save an evaluation in the folder of the run that made the detections, where `chipper report` finds it.
 
     Raises:
-        CheckpointError: no run lies there.
-        StorageError: it cannot be written.
+        CheckpointError: the folder of the run does not exist.
+        StorageError: the file cannot be written.
     """
     require_run(run_dir)
     curves = {name: curve.tolist() for name, curve in evaluation.curves.items()}

@@ -1,4 +1,4 @@
-"""COCO's own numbers for detections, by pycocotools."""
+"""The COCO metrics of detections and proposals, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from chipper.html import two_columns
 from chipper.parallel.progress import SILENT, Monitor
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""pycocotools' twelve numbers, in its order; s, m, l are areas under 32^2, under 96^2 and over, in source px."""
+"""pycocotools' twelve numbers, in its order; s, m, l are areas below 32^2, 32^2 to 96^2 and above, in source px."""
 Curve = npt.NDArray[np.float64]  # (101,)
-AR_LIMITS = (100, 300, 1000)  # proposals an image
+AR_LIMITS = (100, 300, 1000)  # proposals per image
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Box AP and AR; -1 where no ground truth is of that size or class."""
+    """AP and AR; -1 if there is no ground truth of that size or class."""
 
     numbers: dict[str, float]
-    per_class: dict[str, dict[str, float]]  # by category name (and id, where two share a name): AP, AP50, AP75, AR100
-    curves: dict[str, Curve] = field(compare=False)  # precision by the same, at IoU 0.5
-    recall: Curve = field(compare=False)  # where it is taken
+    per_class: dict[str, dict[str, float]]  # by category name (with the id if two share a name): AP, AP50, AP75, AR100
+    curves: dict[str, Curve] = field(compare=False)  # precision at IoU 0.5, by the same names
+    recall: Curve = field(compare=False)  # the recall values of the curves
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """The numbers, for people: those of all classes, then one row a class that has objects."""
+        """The numbers as text: those of all classes, then one row for each class with objects."""
         seen = {name: numbers for name, numbers in self.per_class.items() if numbers["AP"] >= 0}
         rows = [(name, f"{value:.4f}") for name, value in self.numbers.items()]
         rows += [
@@ -52,19 +52,23 @@ class Evaluation:
 def evaluate(
     coco_path: Path, detections: Path | list[dict[str, Any]], masks: bool = False, monitor: Monitor = SILENT
 ) -> Evaluation:
-    """Evaluate COCO results, a file or the list that it holds, against a COCO file, by boxes or by ``masks``.
+    """Evaluate COCO results (a file, or its content as a list) against a COCO file, by boxes or by ``masks``.
 
-    Images and annotations count, or are left out, as build-positives has them; boxes are not clipped, as with pycocotools.
-    Detections that are not finite are left out; those of categories that the COCO file does not have count for nothing, as
-    with pycocotools, and ``monitor`` is warned of them.
+    Images and annotations that build-positives skips are left out here too. As in pycocotools, boxes are not clipped, and
+    detections of categories that the COCO file does not have are ignored; ``monitor`` gets a warning about them. Detections
+    that are not finite are left out.
 
     Raises:
         AnnotationError: the COCO file cannot be read, or has no usable image.
-        ResultsError: the results cannot be read, or are of other images or categories.
+        ResultsError: the results cannot be read, or refer to other images or categories.
     """
     content = dataset_of(read_ground_truth(coco_path, masks), masks)
     name = "the list of detections" if isinstance(detections, list) else str(detections)
-    given = results_of(detections, name) if isinstance(detections, list) else read_results(detections)
+    given = (
+        results_of(detections, f"{name} is not a list of COCO results")
+        if isinstance(detections, list)
+        else read_results(detections)
+    )
     found: list[dict[str, Any]] = [
         {"image_id": d.image_id, "category_id": d.category_id, "score": d.score}
         | ({"segmentation": d.segmentation} if masks else {"bbox": list(d.bbox)})
@@ -85,7 +89,7 @@ def evaluate(
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         run = _matched(content, found, kind="segm" if masks else "bbox")
         run.summarize()
-    # of all areas, 100 an image
+    # all areas, 100 detections per image
     precision, recall = run.eval["precision"][:, :, :, 0, -1], run.eval["recall"][:, :, 0, -1]
     per_class, curves = {}, {}
     for k, name in enumerate(names[category] for category in run.params.catIds):
@@ -98,36 +102,34 @@ def evaluate(
 
 
 def _names(categories: list[dict[str, Any]]) -> dict[int, str]:
-    """What each category id is called in a table, which no two share."""
-    names = {category["id"]: str(category["name"]) for category in reversed(categories)}  # the first of an id
+    """A unique name for each category id."""
+    names = {
+        category["id"]: str(category["name"]) for category in reversed(categories)
+    }  # the first category of an id wins
     shared = Counter(names.values())
     return {k: name if shared[name] == 1 else f"{name} ({k})" for k, name in names.items()}
 
 
 def _check_categories(path: str, found: list[dict[str, Any]], names: dict[int, str], monitor: Monitor) -> None:
-    """Warn of detections of categories that there are not; raise ResultsError where all are."""
+    """Warn about detections with unknown categories; raise ResultsError if all categories are unknown."""
     strange = Counter(entry["category_id"] for entry in found if entry["category_id"] not in names)
     if not strange:
         return
     what = f"the category ids {', '.join(map(str, sorted(strange)[:5]))}{', ...' if len(strange) > 5 else ''}"
     known = f"the annotations have {', '.join(map(str, sorted(names)[:5]))}{', ...' if len(names) > 5 else ''}"
     if strange.total() == len(found):
-        raise ResultsError(
-            f"{path}: all detections are of {what}, and {known}; give the category ids of the annotations"
-        )
-    monitor.warn(
-        f"{path}: {strange.total():,} of {len(found):,} detections are of {what}; {known}; they count for nothing"
-    )
+        raise ResultsError(f"{path}: all detections have {what}, but {known}; use the category ids of the annotations")
+    monitor.warn(f"{path}: {strange.total():,} of {len(found):,} detections have {what}, but {known}; they are ignored")
 
 
 def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
-    """Average recall over IoU 0.5:0.95 of the best 100, 300 and 1000 proposals of an image, whatever its class.
+    """Class-agnostic average recall over IoU 0.5:0.95 of the best 100, 300 and 1000 proposals per image.
 
-    ``path`` is any proposal file that mine-negatives reads. AR1000s, m and l are over small, medium and large objects.
+    ``path`` is any proposal file that mine-negatives reads. AR1000s, m and l are for small, medium and large objects.
 
     Raises:
         AnnotationError: the COCO file cannot be read, or has no usable image.
-        ProposalError: the proposals cannot be read, or are of other images.
+        ProposalError: the proposals cannot be read, or refer to other images.
     """
     from chipper.proposals.files import open_proposals
 
@@ -154,7 +156,7 @@ def evaluate_proposals(coco_path: Path, path: Path) -> dict[str, float]:
 def _matched(
     content: dict[str, Any], found: list[dict[str, Any]], limits: tuple[int, ...] | None = None, kind: str = "bbox"
 ) -> Any:
-    """Pycocotools' evaluation; with ``limits`` of boxes an image, that of proposals, which have no class."""
+    """Run the evaluation of pycocotools; ``limits`` of boxes per image are for proposals, which have no class."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -174,5 +176,5 @@ def _matched(
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
-    """Pycocotools' mean: -1 where there is nothing to find."""
+    """The mean as in pycocotools: -1 without ground truth."""
     return float(values[values > -1].mean()) if (values > -1).any() else -1.0

@@ -1,1 +1,1 @@
-"""Other formats in and out: VOC, YOLO, DOTA and VisDrone become COCO; chips become COCO or YOLO."""
+"""Import VOC, YOLO, DOTA and VisDrone as COCO, and export chips as COCO or YOLO."""

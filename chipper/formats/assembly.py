@@ -1,4 +1,4 @@
-"""What an importer finds, and the COCO file that it becomes."""
+"""Turn what an importer has read into a COCO file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from chipper.formats.items import DECIMALS, EVERY_CATEGORY, AnnotatedImage, Item
 from chipper.images.finding import find_image_dir
 from chipper.storage.files import atomic
 
-_MOVED = 0.05  # px by which an edge must have lain outside to count as clipped: less is rounding
-_NAMED = 3  # of what was left out for one reason
+_MOVED = 0.05  # px; an edge counts as clipped if it was further outside than this, less is rounding
+_NAMED = 3  # examples shown for each reason
 
 
 @dataclass
 class LeftOut:
-    """How many were left out for a reason, and where the first ones are."""
+    """How many records were left out for one reason, and where the first ones are."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
@@ -33,15 +33,15 @@ class LeftOut:
 
 @dataclass
 class Imported:
-    """A COCO data set, and what of the source is not in it."""
+    """A COCO data set, and what was left out of it."""
 
     coco: dict[str, Any]
-    image_dir: Path  # below which the file names lie
+    image_dir: Path  # the file names are relative to it
     found_beside: bool  # whether build-positives finds it without --image-dir
     objects: int
     ignored: int  # annotations with iscrowd 1
     without_objects: int  # images
-    clipped: int  # boxes that went over their image's border
+    clipped: int  # boxes that crossed the border of their image
     left_out: dict[str, LeftOut]  # by reason
     problems: list[str]  # a line for each file that could not be used
     notes: list[str]  # what the user should know
@@ -56,23 +56,23 @@ def assemble(
     left_out: Mapping[str, LeftOut] | None = None,
     notes: Sequence[str] = (),
 ) -> Imported:
-    """COCO records of ``images``, which are put in the order of their paths; ids count from 1.
+    """COCO records of ``images``, sorted by path; ids count from 1.
 
-    Boxes are clipped to their image. Left out are objects whose box has no area, not even as float32, or lies outside;
-    of a category that ``names`` does not have; or difficult, if the options say so.
+    Boxes are clipped to their image. An object is left out if its box has no area (also after rounding to float32) or is
+    outside the image, if its category is not in ``names``, or if it is difficult and the options drop those.
 
     Args:
         images: what was read.
-        names: of the categories, by what items call them, in the order of the ids.
-        out: where the COCO file will lie; file names are given so that they are found from there, if that can be.
+        names: the category names by the key that items use, in the order of the ids.
+        out: the COCO file that will be written; if possible, file names are chosen so that images are found from there.
         options: see `ImportOptions`.
         problems: what went wrong so far, a line for each file.
         left_out: what else was left out so far.
         notes: what the user should know.
 
     Raises:
-        AnnotationError: there is no object in any image, or two annotation files are for one image and ``on_error``
-            is fail.
+        AnnotationError: no image has an object, or two annotation files are for the same image and ``on_error`` is
+            fail.
     """
     made = Imported({}, Path(), True, 0, 0, 0, 0, dict(left_out or {}), list(problems), list(notes))
     usable = list(_usable(sorted(images, key=lambda found: found.image.as_posix()), options, made))
@@ -101,7 +101,7 @@ def assemble(
 
 
 def write_coco(imported: Imported, out: Path) -> None:
-    """Write the COCO file, a line for each record; StorageError where that cannot be done."""
+    """Write the COCO file, one line per record. Raises StorageError when it cannot be written."""
     with atomic(out) as file:
         file.write(b'{"info": ' + msgspec.json.encode(imported.coco["info"]))
         for part in ("images", "annotations", "categories"):
@@ -113,7 +113,7 @@ def write_coco(imported: Imported, out: Path) -> None:
 
 
 def leave_out(left_out: dict[str, LeftOut], reason: str, where: str) -> None:
-    """Count one, and keep where it is if it is among the first."""
+    """Count one record, and keep its place if it is among the first."""
     entry = left_out.setdefault(reason, LeftOut())
     entry.count += 1
     if len(entry.first) < _NAMED:
@@ -121,7 +121,7 @@ def leave_out(left_out: dict[str, LeftOut], reason: str, where: str) -> None:
 
 
 def without_annotations(index: ImageIndex, found: Iterable[AnnotatedImage], files: Iterable[str]) -> dict[str, LeftOut]:
-    """The images that no annotation file is for, as something left out; ``files`` are the annotation files there are."""
+    """The images without an annotation file, as left out; ``files`` are the existing annotation files."""
     left_out: dict[str, LeftOut] = {}
     for image in index.others((entry.image for entry in found), map(stem_of, files)):
         leave_out(left_out, "image without annotation file", str(image))
@@ -129,27 +129,27 @@ def without_annotations(index: ImageIndex, found: Iterable[AnnotatedImage], file
 
 
 def _nothing(images: int, made: Imported) -> str:
-    """Why there is no object, in one line."""
+    """Why no object was found, in one line."""
     if made.problems:
         return f"no annotation can be used; {len(made.problems)} files are bad, the first: {made.problems[0]}"
     for reason, entry in made.left_out.items():
         what = f"{entry.count} x {reason} (the first: {entry.first[0]})"
-        return f"no object is left of {images} images: {what}; mend that, or check the options"
+        return f"no object is left in {images} images: {what}; fix that, or check the options"
     return f"none of the {images} images has an object; chips need at least one"
 
 
 def _usable(images: Sequence[AnnotatedImage], options: ImportOptions, made: Imported) -> Iterator[AnnotatedImage]:
-    """Those that COCO can name and that come first for their image; the others are problems."""
+    """The images with a valid name and size, once each; the others become problems."""
     seen: dict[Path, Path] = {}
     for found in images:
         first = seen.setdefault(found.image, found.source)
         problem = ""
         if first != found.source:
-            problem = f"{found.source}: its image {found.image} is that of {first} as well; remove one"
+            problem = f"{found.source}: its image {found.image} also belongs to {first}; remove one of the two"
         elif not usable_name(found.image.name):
-            problem = f"{str(found.image)!r} is no name for a COCO file; rename the image"
+            problem = f"{str(found.image)!r} is not a valid file name in COCO; rename the image"
         elif not 0 < min(found.width, found.height) <= max(found.width, found.height) <= LARGEST_SIDE:
-            problem = f"{found.source}: {found.width}x{found.height} px is no image size; mend it"
+            problem = f"{found.source}: {found.width}x{found.height} px is not a valid image size; fix it"
         if not problem:
             yield found
         elif options.on_error == "fail":
@@ -159,7 +159,7 @@ def _usable(images: Sequence[AnnotatedImage], options: ImportOptions, made: Impo
 
 
 def _names_from(out: Path, images: list[Path]) -> tuple[list[str], Path, bool]:
-    """File names, the folder they are relative to, and whether chipper finds it beside ``out``."""
+    """File names, the folder they are relative to, and whether chipper finds that folder from ``out``."""
     paths = [os.path.abspath(image) for image in images]
     root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     base = Path(os.path.abspath(out)).parent
@@ -183,7 +183,7 @@ def _annotations(
     options: ImportOptions,
     made: Imported,
 ) -> list[dict[str, Any]]:
-    """The COCO records of one item: one, none where it is left out, or one for each category."""
+    """The COCO records of one item: one, none if it is left out, or one for each category."""
     box = clipped(item.box, found.width, found.height)
     if item.category is not EVERY_CATEGORY and item.category not in ids:
         reason = f"category not asked for: {item.category}"

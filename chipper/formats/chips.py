@@ -1,7 +1,7 @@
-"""Chips for any other trainer: as a plain COCO data set, or as a YOLO folder.
+"""Export chips for other trainers: as a plain COCO data set, or as a YOLO folder.
 
-The chips are those of one epoch, or all; they are copied out of the shards, not rendered again. A source image's chips are all
-in the training part or all in the validation part, by a hash of its file name. The folder appears whole or not at all.
+The chips of one epoch, or all chips, are copied from the shards; they are not rendered again. All chips of a source image go
+to the same split, train or val, chosen by a hash of its file name. The folder appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from chipper.shards.shard_set import RERUN
 from chipper.storage.files import fingerprint, sync_directory, translate_os_errors
 
 _AT_ONCE = 256  # chips of one task
-_DECIMALS = 7  # of a YOLO coordinate, a share of the chip's side
-VAL_SHARE = 0.1  # of the source images, whose chips go to val
+_DECIMALS = 7  # of a YOLO coordinate, a fraction of the chip side
+VAL_SHARE = 0.1  # share of the source images whose chips go to val
 SPLITS = ("train", "val")
 
 
@@ -42,7 +42,7 @@ class ExportCounts:
 
     chips: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
-    left_out: int = 0  # labels that the format has no word for
+    left_out: int = 0  # labels that the format cannot express
 
 
 def export_coco(
@@ -56,20 +56,20 @@ def export_coco(
 ) -> ExportCounts:
     """Write ``out``/images/{train,val}/ and ``out``/annotations/instances_{train,val}.json.
 
-    Every label of a chip is kept: crowds, masks and keypoints as they are, with ``valid``, ``ignore`` and ``visibility``
-    beside COCO's own fields and the source annotation's id as ``source_id``. Ids count from 1 in each file.
+    Every label of a chip is kept, with crowds, masks and keypoints. In addition to the COCO fields it has ``valid``,
+    ``ignore``, ``visibility`` and, as ``source_id``, the id of the source annotation. Ids count from 1 in each file.
 
     Args:
-        workdir: its shards are read.
-        out: the folder to make; it must not exist yet.
-        epoch: whose chips, in their order; None takes all chips.
-        val_share: of the source images, whose chips go to val.
-        workers: threads that copy.
-        monitor: hears of progress.
+        workdir: the workdir whose shards are read.
+        out: the folder to create; it must not exist yet.
+        epoch: export the chips of this epoch, in its order; None exports all chips.
+        val_share: share of the source images whose chips go to val.
+        workers: the threads that copy.
+        monitor: gets the progress.
 
     Raises:
-        OptionError: ``out`` is there already, or an option makes no sense.
-        ShardError, WorkdirError: the shards are not whole or not those of the workdir.
+        OptionError: ``out`` already exists, or an option is invalid.
+        ShardError, WorkdirError: the shards are incomplete or do not belong to the workdir.
         StorageError: a file cannot be written.
     """
     with _new_folder(out) as folder, contextlib.ExitStack() as stack:
@@ -96,8 +96,8 @@ def export_yolo(
 ) -> ExportCounts:
     """Write ``out``/images/{train,val}/, ``out``/labels/{train,val}/, data.yaml and classes.txt.
 
-    A label line is ``class x y w h``: the class counts from 0 in the order of the categories, the box's centre and sides
-    are shares of the chip's side. YOLO has no word for crowds and for objects too small to tell, so labels with
+    A label line is ``class x y w h``: classes count from 0 in the order of the categories; the centre and the sides of
+    the box are fractions of the chip side. YOLO cannot express crowds and objects that are too small, so labels with
     ``ignore`` are left out and counted. Arguments and errors as in `export_coco`.
     """
     with _new_folder(out) as folder:
@@ -129,7 +129,7 @@ def _yolo_line(number: int, box: list[float], side: float) -> str:
 
 
 def plan_chip_export(workdir: Workdir, out: Path, *, epoch: int | None = 0, val_share: float = VAL_SHARE) -> int:
-    """How many chips there are to export; errors are those of `export_coco`."""
+    """The number of chips to export; errors as in `export_coco`."""
     _require_new(out)
     return _chosen(workdir, workdir.open(), epoch, val_share)[1].size
 
@@ -137,16 +137,16 @@ def plan_chip_export(workdir: Workdir, out: Path, *, epoch: int | None = 0, val_
 def _require_new(out: Path) -> None:
     with translate_os_errors(out):
         if out.exists():
-            raise OptionError(f"{option('out')}: {out} is there already; give another folder, or remove it")
+            raise OptionError(f"{option('out')}: {out} already exists; give another folder, or remove it")
 
 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that becomes it when the block ends well, and vanishes when it does not."""
+    """A folder beside ``out``: renamed to ``out`` when the block succeeds, removed when it fails."""
     with translate_os_errors(out):
         _require_new(out)
         folder = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+        shutil.rmtree(folder, ignore_errors=True)  # left over from a killed run
         folder.mkdir(parents=True)
         try:
             yield folder
@@ -161,12 +161,12 @@ def _new_folder(out: Path) -> Iterator[Path]:
 def _chosen(
     workdir: Workdir, manifest: Manifest, epoch: int | None, val_share: float
 ) -> tuple[Pool, npt.NDArray[np.int64]]:
-    """The pool and the rows in it of the chips to export."""
+    """The pool, and its rows of the chips to export."""
     if not 0 <= val_share < 1:
-        raise OptionError(f"{option('val_share')} is {val_share:g}; it is at least 0 and under 1")
+        raise OptionError(f"{option('val_share')} is {val_share:g}; it must be at least 0 and less than 1")
     pool = Pool(workdir.shards)
     if pool.set.id != manifest.dataset.epochs_id:
-        raise ShardError(f"the shards in {workdir.shards} are not those of the epochs in {workdir.path}; {RERUN}")
+        raise ShardError(f"the shards in {workdir.shards} do not belong to the epochs in {workdir.path}; {RERUN}")
     if epoch is None:
         rows = pool.distinct()
     else:
@@ -189,7 +189,7 @@ def _copied(
     workers: Workers,
     monitor: Monitor,
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Copy the JPEGs into ``folder``/images and give each chip's split, key and record, in order."""
+    """Copy the JPEGs to ``folder``/images and yield the split, key and record of each chip, in order."""
     pool, rows = _chosen(workdir, manifest, epoch, val_share)
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
@@ -233,7 +233,7 @@ def _copy(
 
 
 class _CocoFile:
-    """A COCO file written image by image; annotations wait in a file of their own until the images are through."""
+    """A COCO file written image by image; annotations go to a separate file first and are appended at the end."""
 
     def __init__(self, folder: Path, split: str, dataset: Dataset) -> None:
         self._path, self._waiting = folder / f"instances_{split}.json", folder / f".{split}.annotations"

@@ -1,7 +1,7 @@
-"""DOTA: a line an object, ``x1 y1 x2 y2 x3 y3 x4 y4 category difficult`` in px from 0, continuous.
+"""DOTA: one line per object, ``x1 y1 x2 y2 x3 y3 x4 y4 category difficult`` in px from 0, continuous.
 
-The first lines may be ``imagesource:`` and ``gsd:``. The box is the one around the polygon, as in the data set's own task
-of horizontal boxes; the polygon is kept as segmentation.
+The first lines may be ``imagesource:`` and ``gsd:``. The box is the bounding box of the polygon, as in DOTA's task with
+horizontal boxes; the polygon is kept as segmentation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _V10 = (
 _V15 = (*_V10, "container-crane")
 _V20 = (*_V15, "airport", "helipad")
 VERSIONS = (_V10, _V15, _V20)
-"""The official names of versions 1.0, 1.5 and 2.0; each begins with the one before, so ids agree."""
+"""The official names of versions 1.0, 1.5 and 2.0; each extends the previous one, so ids agree."""
 _HEADERS = ("imagesource:", "gsd:")
 _CORNERS = 8
 
@@ -43,22 +43,22 @@ _CORNERS = 8
 def import_dota(folder: Path, out: Path, options: ImportOptions, monitor: Monitor) -> Imported:
     """Read a folder with labelTxt/ and images/.
 
-    Categories are those of the first version of DOTA that has all names found; where none does, the names found, in
-    their order. ``options.classes`` gives others.
+    The categories are those of the first DOTA version that contains all names in the files. If no version does, they are
+    the names in the files, sorted. ``options.classes`` overrides them.
 
     Args:
-        folder: the data set, or one part of it.
-        out: where the COCO file will lie.
+        folder: the data set, or one split of it.
+        out: the COCO file that will be written.
         options: see `ImportOptions`.
-        monitor: hears of progress.
+        monitor: gets the progress.
 
     Raises:
-        AnnotationError: a folder is missing, no file can be used, or one cannot and ``on_error`` is ``fail``.
-        OptionError: an option makes no sense.
+        AnnotationError: a folder is missing, no file is usable, or one file is unusable and ``on_error`` is ``fail``.
+        OptionError: an option is invalid.
     """
     usual = sorted(path.name for path in folder.glob("labelTxt*") if path.is_dir())  # like labelTxt-v1.5
     if options.annotations is None and len(usual) > 1 and "labelTxt" not in usual:
-        raise AnnotationError(f"{folder} has {', '.join(usual)}; say which with {option('annotations')}")
+        raise AnnotationError(f"{folder} has {', '.join(usual)}; choose one with {option('annotations')}")
     place = existing_folder(options.annotations, folder, ["labelTxt", *usual], "annotations")
     index = ImageIndex(existing_folder(options.images, folder, ("images",), "images"))
     names = files_below(place, [".txt"])
@@ -87,7 +87,7 @@ def _item(text: str, path: Path, line: int) -> Item:
     words = text.split()
     if len(words) not in (_CORNERS + 1, _CORNERS + 2):
         raise at_line(
-            path, line, f"{len(words)} fields, but DOTA has 8 coordinates, a category and difficult; mend that line"
+            path, line, f"{len(words)} fields, but DOTA has 8 coordinates, a category and difficult; fix that line"
         )
     corners = to_numbers(words[:_CORNERS], path, line)
     difficult = len(words) > _CORNERS + 1 and to_whole(words[-1], "difficult", path, line) != 0

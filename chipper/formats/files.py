@@ -1,4 +1,4 @@
-"""What all importers do with files: find them, read them in threads, and say in one line what is wrong with one."""
+"""Files of all importers: find them, read them in threads, and report each problem in one line."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from chipper.storage.files import read_bytes
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-_LARGEST = 2.0**31  # px; no image reaches so far, and areas stay finite
-_AT_ONCE = 64  # files of one task
+_LARGEST = 2.0**31  # px; larger than any image, and areas stay finite
+_AT_ONCE = 64  # files per task
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How to import, whatever the format.
+    """Import options of all formats.
 
-    ``annotations`` and ``images`` are the folders to take in place of the format's usual ones; ``classes`` the names of
-    the categories, in the order of their ids; ``difficult`` what becomes of objects that the format tells to leave out
-    of account: ``ignore`` makes them crowds, which chipper counts neither as object nor as background.
+    ``annotations`` and ``images`` are folders that replace the usual ones of the format. ``classes`` are the names of the
+    categories, in the order of their ids. ``difficult`` says what to do with objects that the format excludes from
+    evaluation: ``ignore`` makes them crowds, which count neither as objects nor as background.
     """
 
     annotations: Path | None = None
@@ -45,7 +45,7 @@ class ImportOptions:
 
 
 def at_line(path: Path, line: int, what: str) -> AnnotationError:
-    """The error of a line of an annotation file."""
+    """The error for a line of an annotation file."""
     return AnnotationError(f"{path}, line {line}: {what}")
 
 
@@ -55,28 +55,28 @@ def shorten(text: str, most: int = 80) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with line ends and other letters that a terminal cannot show written as escapes: paths may hold them."""
+    """``text`` with escapes for line ends and other characters that a terminal cannot show; paths may contain them."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """(number from 1, text) of each line of a text file that is not blank.
+    """(number from 1, text) of each non-blank line of a text file.
 
     Raises:
-        AnnotationError: the file cannot be read, or is no UTF-8 text.
+        AnnotationError: the file cannot be read, or is not UTF-8 text.
     """
     data = read_bytes(path, AnnotationError, "annotation file", "put it there, or leave its image out")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise at_line(path, line, "it is no UTF-8 text; save it as UTF-8") from None
-    # not splitlines, which also splits at characters that may stand in a name
+        raise at_line(path, line, "it is not UTF-8 text; save it as UTF-8") from None
+    # not splitlines, which also splits at characters that a name may contain
     return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def to_numbers(words: Iterable[str], path: Path, line: int) -> list[float]:
-    """Numbers; AnnotationError names the word that is none, or beyond any image."""
+    """Parse numbers. AnnotationError names a word that is not a number, or is larger than any image."""
     numbers = []
     for word in words:
         try:
@@ -84,21 +84,21 @@ def to_numbers(words: Iterable[str], path: Path, line: int) -> list[float]:
         except ValueError:
             number = math.nan
         if not abs(number) <= _LARGEST:  # no comparison holds for NaN
-            raise at_line(path, line, f"{shorten(word, 40)} is no usable number; mend that line")
+            raise at_line(path, line, f"{shorten(word, 40)} is not a usable number; fix that line")
         numbers.append(number)
     return numbers
 
 
 def to_whole(word: str, what: str, path: Path, line: int) -> int:
-    """A whole number, which some tools write as 2.0."""
+    """Parse an integer, which some tools write as 2.0."""
     [number] = to_numbers([word], path, line)
     if number != int(number):
-        raise at_line(path, line, f"the {what} is {word}, which is no whole number; mend that line")
+        raise at_line(path, line, f"the {what} is {word}, which is not a whole number; fix that line")
     return int(number)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of categories, one a line, in the order of their ids.
+    """Names of categories, one per line, in the order of their ids.
 
     Raises:
         AnnotationError: the file cannot be read, is empty, or names a category twice.
@@ -113,11 +113,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 
 def existing_folder(given: Path | None, base: Path, usual: Sequence[str], name: str) -> Path:
-    """``given``, the option ``name``, or the first of the ``usual`` names in ``base`` that is a folder.
+    """``given``, the value of the option ``name``, or else the first of the ``usual`` folders that exists in ``base``.
 
     Raises:
         OptionError: ``given`` is not a folder.
-        AnnotationError: ``base`` is no folder, or has none of the usual ones.
+        AnnotationError: ``base`` is not a folder, or has none of the usual folders.
     """
     if given is not None:
         if not given.is_dir():
@@ -126,14 +126,14 @@ def existing_folder(given: Path | None, base: Path, usual: Sequence[str], name: 
     if not base.is_dir():
         what = "is a file" if base.exists() else "does not exist"
         raise AnnotationError(f"{base} {what}; give the folder of the data set")
-    for name in usual:
-        if (base / name).is_dir():
-            return base / name
-    raise AnnotationError(f"{base} has no folder {' or '.join(usual)}; give the data set's folder, or {option}")
+    for folder in usual:
+        if (base / folder).is_dir():
+            return base / folder
+    raise AnnotationError(f"{base} has no folder {' or '.join(usual)}; give the data set's folder, or {option(name)}")
 
 
 def files_below(folder: Path, suffixes: Iterable[str]) -> list[str]:
-    """Relative paths (with /) of the files below ``folder`` with one of the lower-case ``suffixes``, sorted; no hidden ones."""
+    """Relative paths (with /) of the files below ``folder`` with one of the lower-case ``suffixes``, sorted, not hidden."""
     wanted, found = frozenset(suffixes), []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -152,7 +152,7 @@ def stem_of(name: str) -> str:
 
 
 class ImageIndex:
-    """The images below a folder, by relative path without suffix, or by the last part of that."""
+    """The images below a folder, by relative path without suffix, or by the last part of that path."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -164,21 +164,23 @@ class ImageIndex:
             self._by_last.setdefault(stem.rpartition("/")[2], []).append(name)
 
     def find(self, stem: str, also: str = "") -> Path | None:
-        """The image of that relative path without suffix, or in another folder; of several, the one named as ``also``.
+        """The image with this relative path without suffix, or with the same name in another folder.
+
+        If there are several, the one with the file name of ``also``.
 
         Raises:
-            AnnotationError: there are several, and ``also`` is none of them.
+            AnnotationError: there are several, and ``also`` is not one of them.
         """
         names = self._by_stem.get(stem) or self._by_last.get(stem.rpartition("/")[2], [])
         if len(names) > 1:
             named = [name for name in names if name.rpartition("/")[2] == also.rpartition("/")[2]]
             if len(named) != 1:
-                raise AnnotationError(f"{' and '.join(names)} are both there in {self.folder}; remove one")
+                raise AnnotationError(f"{' and '.join(names)} both exist in {self.folder}; remove one")
             names = named
         return self.folder / names[0] if names else None
 
     def image_of(self, path: Path, stem: str) -> Path:
-        """The image of the annotation file ``path``; AnnotationError where there is none, or more than one."""
+        """The image of the annotation file ``path``. AnnotationError if there is no image, or more than one."""
         try:
             image = self.find(stem)
         except AnnotationError as error:
@@ -190,18 +192,18 @@ class ImageIndex:
         return image
 
     def others(self, used: Iterable[Path], stems: Iterable[str]) -> list[Path]:
-        """The images that are not among ``used`` and have none of those relative paths without suffix."""
+        """The images that are not in ``used`` and whose relative path without suffix is not in ``stems``."""
         annotated = set(stems)
         every = (self.folder / n for stem, names in self._by_stem.items() if stem not in annotated for n in names)
         return sorted(set(every).difference(used))
 
 
 def header_of(image: Path) -> Header:
-    """The header of an image; AnnotationError where it cannot be read."""
+    """The header of an image. AnnotationError if it cannot be read."""
     try:
         return read_header(image)
     except ImageError as error:
-        raise AnnotationError(f"{image}: {error}; mend or remove it") from None
+        raise AnnotationError(f"{image}: {error}; fix or remove it") from None
 
 
 def read_each(
@@ -209,10 +211,10 @@ def read_each(
 ) -> tuple[list[T], list[str]]:
     """``read(*task)`` for each task, and one line for each that failed; both in the order of the tasks.
 
-    Files are opened by several threads, as small files are mostly waiting.
+    Several threads open the files, because small files mostly wait for the disk.
 
     Raises:
-        AnnotationError: the first failure, where ``on_error`` is "fail".
+        AnnotationError: the first failure, if ``on_error`` is "fail".
     """
     found: list[T] = []
     problems: list[str] = []

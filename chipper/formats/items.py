@@ -1,4 +1,4 @@
-"""What importers read: images, each with its items, and what of a box is in its image."""
+"""What importers read: images with their items; and clipping of boxes to their image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-DECIMALS = 6  # of a px; enough for what the formats can say, and no noise of binary fractions
+DECIMALS = 6  # of a px; as precise as the formats, without noise of binary fractions
 EVERY_CATEGORY = None
 
 
@@ -16,17 +16,17 @@ EVERY_CATEGORY = None
 class Item:
     """One annotated object or region of a file."""
 
-    category: Hashable  # as the format names it; EVERY_CATEGORY for a region that is for all of them
+    category: Hashable  # the key in the format; EVERY_CATEGORY for a region of all categories
     box: tuple[float, float, float, float]  # x1 y1 x2 y2 in px, continuous, x2 and y2 exclusive; not clipped
-    line: int  # in its file
-    difficult: bool = False  # or to be left out of account for another reason; the options say what becomes of it
+    line: int  # line number in its file
+    difficult: bool = False  # or excluded from evaluation for another reason; see `ImportOptions`
     polygon: list[float] | None = None  # x y x y ... in px
     keypoints: list[float] | None = None  # x y v x y v ... in px, v as in COCO
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image and what its annotation file says."""
+    """One image and the content of its annotation file."""
 
     image: Path
     source: Path  # the annotation file
@@ -36,7 +36,7 @@ class AnnotatedImage:
 
 
 def clipped(box: tuple[float, float, float, float], width: int, height: int) -> list[float] | str:
-    """COCO's x y w h of the part of a box that is in the image, or why there is none."""
+    """The part of a box inside the image as COCO's x y w h, or the reason why nothing is inside."""
     x1, y1, x2, y2 = box
     if not (x2 > x1 and y2 > y1):
         return "box without area"
@@ -46,7 +46,7 @@ def clipped(box: tuple[float, float, float, float], width: int, height: int) -> 
         return "box outside the image"
     x, y = round(left, DECIMALS), round(top, DECIMALS)
     w, h = round(right - left, DECIMALS), round(bottom - top, DECIMALS)
-    # the reader of COCO files keeps float32, whose steps are 1 px at most up to `LARGEST_SIDE`
+    # the reader of COCO files uses float32, whose steps are at most 1 px up to `LARGEST_SIDE`
     if min(w, h) <= 2 and not (np.float32(x + w) > np.float32(x) and np.float32(y + h) > np.float32(y)):
         return "box without area"
     return [x, y, w, h]

@@ -1,8 +1,8 @@
-"""VisDrone-DET: a line an object, ``left,top,width,height,score,category,truncation,occlusion`` in px from 0.
+"""VisDrone-DET: one line per object, ``left,top,width,height,score,category,truncation,occlusion`` in px from 0.
 
-Category 0 is an ignored region, 11 "others", and score 0 tells that the box is left out of the evaluation. None of these is
-an object or background, so all become crowds: boxes of categories 1 to 10 of their own category, the rest of every
-category, since COCO's evaluation knows crowds by category alone.
+Category 0 is an ignored region, 11 is "others", and score 0 excludes a box from evaluation. These are neither objects nor
+background, so they become crowds. Boxes of categories 1 to 10 are crowds of their own category. The others are crowds of
+every category, because COCO's evaluation matches crowds by category.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def import_visdrone(folder: Path, out: Path, options: ImportOptions, monitor: Mo
 
     Args:
         folder: the data set, like VisDrone2019-DET-train.
-        out: where the COCO file will lie.
-        options: see `ImportOptions`; ``difficult`` speaks of ignored regions and others.
-        monitor: hears of progress.
+        out: the COCO file that will be written.
+        options: see `ImportOptions`; ``difficult`` applies to ignored regions and others.
+        monitor: gets the progress.
 
     Raises:
-        AnnotationError: a folder is missing, no file can be used, or one cannot and ``on_error`` is ``fail``.
-        OptionError: an option makes no sense.
+        AnnotationError: a folder is missing, no file is usable, or one file is unusable and ``on_error`` is ``fail``.
+        OptionError: an option is invalid.
     """
     place = existing_folder(options.annotations, folder, ("annotations",), "annotations")
     index = ImageIndex(existing_folder(options.images, folder, ("images",), "images"))
@@ -74,11 +74,11 @@ def _item(text: str, path: Path, line: int) -> Item:
     if len(words) == _FIELDS + 1 and not words[-1]:  # some of the official lines end with a comma
         words.pop()
     if len(words) != _FIELDS:
-        raise at_line(path, line, f"{len(words)} fields, but VisDrone-DET has {_FIELDS}; mend that line")
+        raise at_line(path, line, f"{len(words)} fields, but VisDrone-DET has {_FIELDS}; fix that line")
     x, y, w, h = to_numbers(words[:4], path, line)
     score, category = to_whole(words[4], "score", path, line), to_whole(words[5], "category", path, line)
     if not _IGNORED_REGION <= category <= _OTHERS:
-        raise at_line(path, line, f"category {category} is none of VisDrone's 0 to 11; mend that line")
+        raise at_line(path, line, f"category {category} is not one of VisDrone's 0 to 11; fix that line")
     region = category in (_IGNORED_REGION, _OTHERS)
     box = (x, y, x + w, y + h)
     return Item(EVERY_CATEGORY if region else category, box, line, difficult=region or score == 0)

@@ -1,7 +1,7 @@
-"""PASCAL VOC: an XML file an image.
+"""PASCAL VOC: one XML file per image.
 
 The top left pixel is (1, 1) and ends are inclusive (VOC2012 development kit, 3.2), so a box that covers a whole image is
-1 1 width height. As continuous coordinates that is x1 = xmin - 1, x2 = xmax, as Detectron2 reads it.
+1 1 width height. In continuous coordinates this is x1 = xmin - 1, x2 = xmax, as in Detectron2.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from chipper.storage.files import read_bytes
 COORDINATES = ("voc", "continuous")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _TRUE, _FALSE = ("1", "true"), ("0", "false", "unspecified", "")
-_OF_A_CLASS = re.compile(r"\s+(-1|0|1)$")  # in a class's own list: absent, difficult, present
+_OF_A_CLASS = re.compile(r"\s+(-1|0|1)$")  # in the list of a class: absent, difficult, present
 
 
 @dataclass(frozen=True)
 class _Parsed:
-    """One XML file; ``content`` only where its image was asked for."""
+    """One XML file; ``content`` is None unless its image is in the split."""
 
-    names: tuple[str, ...]  # categories, those of ignored objects included
+    names: tuple[str, ...]  # categories, including those of ignored objects
     content: AnnotatedImage | None
-    from_zero: int = 0  # boxes that begin at pixel 0, which VOC does not have
+    from_zero: int = 0  # boxes that begin at pixel 0, which does not exist in VOC
 
 
 def import_voc(
@@ -53,21 +53,20 @@ def import_voc(
 ) -> Imported:
     """Read a folder with Annotations/, JPEGImages/ and, for ``split``, ImageSets/Main/.
 
-    The image of a file is the one with its name, else the one that its <filename> names. Categories are in the order of
-    their names, taken from all files whatever the split, so that ids agree between splits; ``options.classes`` gives
-    others.
+    The image of a file is the one with the same name, or else the one in its <filename>. Categories come from the files of
+    all splits, so that ids agree between splits, and are sorted by name. ``options.classes`` overrides them.
 
     Args:
         folder: the data set.
-        out: where the COCO file will lie.
-        split: a list in ImageSets/Main without .txt; None takes all XML files.
-        coordinates: "voc", or "continuous" for xmin and xmax as they are.
+        out: the COCO file that will be written.
+        split: name of a list in ImageSets/Main without .txt; None reads all XML files.
+        coordinates: "voc", or "continuous" to use xmin and xmax unchanged.
         options: see `ImportOptions`.
-        monitor: hears of progress.
+        monitor: gets the progress.
 
     Raises:
-        AnnotationError: a folder is missing, no file can be used, or one cannot and ``on_error`` is ``fail``.
-        OptionError: the list is missing, or an option makes no sense.
+        AnnotationError: a folder is missing, no file is usable, or one file is unusable and ``on_error`` is ``fail``.
+        OptionError: the list is missing, or an option is invalid.
     """
     among("coordinates", coordinates, COORDINATES)
     place = existing_folder(options.annotations, folder, ("Annotations", "annotations", "."), "annotations")
@@ -79,7 +78,7 @@ def import_voc(
     if problems and options.on_error == "fail":
         raise AnnotationError(problems[0])
     continuous = coordinates == "continuous"
-    # files of other splits are read for their categories alone
+    # files of other splits are read only for their categories
     tasks = [
         (place, name, index if name in wanted else None, continuous)
         for name in names
@@ -94,14 +93,14 @@ def import_voc(
     notes = []
     if from_zero and not continuous:
         notes.append(
-            f"{from_zero:,} boxes begin at pixel 0, which VOC does not have: if these files count from 0, "
+            f"{from_zero:,} boxes begin at pixel 0, which does not exist in VOC: if these files count from 0, "
             f"give {option('coordinates')} continuous"
         )
     return assemble(found, keys, out, options, problems + bad, left_out, notes)
 
 
 def _wanted(folder: Path, split: str | None, names: list[str]) -> tuple[frozenset[str], list[str]]:
-    """The XML files of the split, and a line for each name in its list without one."""
+    """The XML files of the split, and one line for each listed name without a file."""
     if split is None:
         return frozenset(names), []
     lists = folder / "ImageSets" / "Main"
@@ -128,7 +127,7 @@ def _read(place: Path, name: str, index: ImageIndex | None, continuous: bool) ->
         names = tuple(_text(entry, "name") for entry in root.findall("object"))
     except AnnotationError:
         if index is None:
-            return _Parsed((), None)  # not asked for, so not complained of
+            return _Parsed((), None)  # not in the split, so its errors are ignored
         raise
     if index is None:
         return _Parsed(tuple(filter(None, names)), None)
@@ -140,7 +139,7 @@ def _read(place: Path, name: str, index: ImageIndex | None, continuous: bool) ->
 
 
 def _tree(path: Path) -> tuple[Element, dict[Element, int]]:
-    """The root, and each element's line; a document type, which could define entities without end, is refused."""
+    """The root and the line of each element. A document type is refused: it could define endless entities."""
     builder, lines = TreeBuilder(), {}
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -149,7 +148,7 @@ def _tree(path: Path) -> tuple[Element, dict[Element, int]]:
         lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
 
     def refuse(*_: object) -> None:
-        raise at_line(path, parser.CurrentLineNumber, "a document type has no place in VOC; remove it")
+        raise at_line(path, parser.CurrentLineNumber, "VOC files have no document type; remove it")
 
     parser.StartElementHandler, parser.EndElementHandler = start, builder.end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, refuse
@@ -157,10 +156,10 @@ def _tree(path: Path) -> tuple[Element, dict[Element, int]]:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise at_line(path, error.lineno, f"no XML ({expat.ErrorString(error.code)}); mend or remove it") from None
+        raise at_line(path, error.lineno, f"not XML ({expat.ErrorString(error.code)}); fix or remove it") from None
     except (ValueError, LookupError) as error:  # an encoding that expat does not know
-        raise at_line(path, 1, f"no XML ({error}); save it as UTF-8") from None
-    finally:  # the functions know the parser, and a circle would keep the tree until the collector comes
+        raise at_line(path, 1, f"not XML ({error}); save it as UTF-8") from None
+    finally:  # break the reference cycle with the parser, which would keep the tree until garbage collection
         parser.StartElementHandler = parser.EndElementHandler = None
         parser.CharacterDataHandler = parser.StartDoctypeDeclHandler = None
     root = builder.close()
@@ -174,25 +173,25 @@ def _text(element: Element, path: str) -> str:
 
 
 def _item(entry: Element, path: Path, line: int, continuous: bool) -> Item:
-    """An <object>; its parts, which have boxes as well, are no objects of their own."""
+    """Read one <object>. Its parts also have boxes, but they are not separate objects."""
     name, difficult, bounds = _text(entry, "name"), _text(entry, "difficult").lower(), entry.find("bndbox")
     if not name:
-        raise at_line(path, line, "an object without a name; mend it")
+        raise at_line(path, line, "an object without a name; fix it")
     if difficult not in (*_TRUE, *_FALSE):
-        raise at_line(path, line, f"difficult is {shorten(difficult, 40)}; it is 0 or 1")
+        raise at_line(path, line, f"difficult is {shorten(difficult, 40)}; it must be 0 or 1")
     if bounds is None:
-        raise at_line(path, line, f"the object {shorten(name)} has no <bndbox>; mend it")
+        raise at_line(path, line, f"the object {shorten(name)} has no <bndbox>; fix it")
     texts = [_text(bounds, side) for side in _SIDES]
     for side, text in zip(_SIDES, texts, strict=True):
         if not text:
-            raise at_line(path, line, f"the box of {shorten(name)} has no {side}; mend it")
+            raise at_line(path, line, f"the box of {shorten(name)} has no {side}; fix it")
     x1, y1, x2, y2 = to_numbers(texts, path, line)
     first = 0.0 if continuous else 1.0
     return Item(name, (x1 - first, y1 - first, x2, y2), line, difficult=difficult in _TRUE)
 
 
 def _image_of(path: Path, stem: str, named: str, index: ImageIndex) -> Path:
-    """The image with the XML file's name; else the one that <filename> names, beside it or at the top."""
+    """The image with the name of the XML file; else the one in <filename>, in the same folder or at the top."""
     beside = stem.rpartition("/")[0]
     stems = (stem, f"{beside}/{stem_of(named)}" if beside else stem_of(named), stem_of(named))
     for wanted in dict.fromkeys(stems):
@@ -209,7 +208,7 @@ def _image_of(path: Path, stem: str, named: str, index: ImageIndex) -> Path:
 
 
 def _size(path: Path, root: Element, lines: dict[Element, int], image: Path) -> tuple[int, int]:
-    """Width and height in px that the boxes are for: those of the file, which must fit the image, or the image's as shown."""
+    """Width and height in px that the boxes refer to: those in the file, which must fit the image, or the image's as shown."""
     header, size = header_of(image), root.find("size")
     texts = [_text(size, side) if size is not None else "" for side in ("width", "height")]
     if size is None or not all(texts):
@@ -222,5 +221,5 @@ def _size(path: Path, root: Element, lines: dict[Element, int], image: Path) -> 
     raise at_line(
         path,
         lines[size],
-        f"the size is {width:g}x{height:g} px, but {image.name} is {header.width}x{header.height} px; mend the one or the other",
+        f"the size is {width:g}x{height:g} px, but {image.name} is {header.width}x{header.height} px; fix one of them",
     )

@@ -1,10 +1,10 @@
-"""YOLO as ultralytics reads it: a text file an image, a line an object, all as shares of the image's sides.
+"""YOLO as ultralytics reads it: one text file per image, one line per object, coordinates as fractions of the image sides.
 
 class cx cy w h                  a box by its centre
-class x1 y1 x2 y2 x3 y3 ...      a polygon, whose box is the one around it; four corners are the oriented boxes
-class cx cy w h x y [v] ...      a box with keypoints, where data.yaml has kpt_shape
+class x1 y1 x2 y2 x3 y3 ...      a polygon; its bounding box is used; oriented boxes have four corners
+class cx cy w h x y [v] ...      a box with keypoints, if data.yaml has kpt_shape
 
-The image that counts is the one that is shown: its EXIF orientation flag is applied, as OpenCV does when it reads.
+Coordinates refer to the image as shown: its EXIF orientation flag is applied, as OpenCV does.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from chipper.formats.items import AnnotatedImage, Item
 from chipper.formats.yolo_layout import YoloSet, find_yolo_set
 from chipper.parallel.progress import Monitor
 
-_SLACK = 0.01  # of a side by which a coordinate may lie outside, as ultralytics allows
+_SLACK = 0.01  # fraction of a side by which a coordinate may be outside, as in ultralytics
 _BOX, _SMALLEST_POLYGON = 4, 6  # numbers
 
 
 @dataclass(frozen=True)
 class _Read:
     content: AnnotatedImage
-    hidden_turn: bool  # an orientation flag that the size does not give away
+    hidden_turn: bool  # the image has an orientation flag that does not change its size
 
 
 def import_yolo(source: Path, out: Path, split: str | None, options: ImportOptions, monitor: Monitor) -> Imported:
     """Read a data.yaml, or a folder with images and labels.
 
-    Category ids are the class numbers plus 1. An image without a label file is one without objects.
+    Category ids are the class numbers plus 1. An image without a label file has no objects.
 
     Args:
         source: data.yaml, a folder with one, or a folder with images/ and labels/ (or all in one).
-        out: where the COCO file will lie.
-        split: train, val or test of data.yaml (train by default), or that folder of the images.
+        out: the COCO file that will be written.
+        split: train, val or test of data.yaml (train by default), or a folder of that name below the images.
         options: see `ImportOptions`.
-        monitor: hears of progress.
+        monitor: gets the progress.
 
     Raises:
-        AnnotationError: data.yaml or a folder cannot be read, no image can be used, or one cannot and ``--on-error`` is
-            fail.
-        OptionError: an option makes no sense.
+        AnnotationError: data.yaml or a folder cannot be read, no image is usable, or one image is unusable and
+            ``on_error`` is ``fail``.
+        OptionError: an option is invalid.
     """
     data = find_yolo_set(source, split, options)
     tasks = [(image, label_file(image)) for image in data.images]
@@ -65,7 +65,7 @@ def import_yolo(source: Path, out: Path, split: str | None, options: ImportOptio
     notes = []
     if hidden:
         notes.append(
-            f"{hidden:,} images have an EXIF orientation flag that their size does not give away: "
+            f"{hidden:,} images have an EXIF orientation flag that does not change their size: "
             f"give {option('exif')} apply to export-shards"
         )
     keys: dict[Hashable, str] = {number: name for number, name in data.names.items()}  # noqa: C416, a wider type
@@ -75,7 +75,7 @@ def import_yolo(source: Path, out: Path, split: str | None, options: ImportOptio
 
 
 def label_file(image: Path) -> Path:
-    """Its label file: ``labels`` in place of the last ``images`` in its path, and .txt; ultralytics' rule."""
+    """The label file of an image: ``labels`` replaces the last ``images`` in its path, with suffix .txt, as in ultralytics."""
     parts = list(image.parts)
     for k in range(len(parts) - 2, -1, -1):
         if parts[k] == "images":
@@ -85,7 +85,7 @@ def label_file(image: Path) -> Path:
 
 
 def _orphans(folders: list[Path], used: set[Path]) -> dict[str, LeftOut]:
-    """Label files of no image; where labels lie among the images, other text files may as well."""
+    """Label files without an image. Not checked if labels are beside the images: other text files may be there too."""
     left_out: dict[str, LeftOut] = {}
     for folder in folders:
         labels = label_file(folder / "any.jpg").parent
@@ -115,23 +115,23 @@ def _item(text: str, path: Path, line: int, size: tuple[int, int], data: YoloSet
     if data.keypoints is not None:
         count, each = data.keypoints
         if len(values) != _BOX + count * each:
-            raise at_line(path, line, f"{len(words)} fields, but kpt_shape asks for {1 + _BOX + count * each}; mend it")
+            raise at_line(path, line, f"{len(words)} fields, but kpt_shape needs {1 + _BOX + count * each}; fix it")
         keypoints, values = _keypoints(values[_BOX:], each, size), values[:_BOX]
     outside = next((value for value in values if not -_SLACK <= value <= 1 + _SLACK), None)
     if outside is not None:
-        raise at_line(path, line, f"{outside:g} is no share of the image's side; give numbers from 0 to 1")
+        raise at_line(path, line, f"{outside:g} is not a fraction of the image side; give numbers from 0 to 1")
     if len(values) == _BOX:
         cx, cy, w, h = (value * side for value, side in zip(values, size * 2, strict=True))
         return Item(number, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), line, keypoints=keypoints)
     if len(values) < _SMALLEST_POLYGON or len(values) % 2:
-        raise at_line(path, line, f"{len(words)} fields, but a box has 5 and a polygon 7, 9, 11, ...; mend that line")
+        raise at_line(path, line, f"{len(words)} fields, but a box has 5 and a polygon 7, 9, 11, ...; fix that line")
     xs, ys = [x * size[0] for x in values[::2]], [y * size[1] for y in values[1::2]]
     polygon = [value for point in zip(xs, ys, strict=True) for value in point]
     return Item(number, (min(xs), min(ys), max(xs), max(ys)), line, polygon=polygon)
 
 
 def _keypoints(values: list[float], each: int, size: tuple[int, int]) -> list[float]:
-    """X y v in px; without v in the file a point is visible unless it lies at a negative place, ultralytics' rule."""
+    """X y v in px. Without v in the file, a point is visible unless a coordinate is negative, as in ultralytics."""
     points: list[float] = []
     for k in range(0, len(values), each):
         x, y = values[k], values[k + 1]

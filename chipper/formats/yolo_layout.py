@@ -1,4 +1,4 @@
-"""Where the images of a YOLO data set are, and what its classes are called: data.yaml, or a folder without one."""
+"""Find the images and class names of a YOLO data set: from data.yaml, or from a folder without one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class YoloSet:
 
     images: list[Path]
     names: dict[int, str]  # class number to name, by number
-    keypoints: tuple[int, int] | None = None  # number, and 2 or 3 numbers each
-    problems: list[str] = field(default_factory=list)  # a line for each image that is listed and not there
-    folders: list[Path] = field(default_factory=list)  # whose images are all among them
+    keypoints: tuple[int, int] | None = None  # number of keypoints, and 2 or 3 values for each
+    problems: list[str] = field(default_factory=list)  # one line for each listed image that does not exist
+    folders: list[Path] = field(default_factory=list)  # folders whose images are all in `images`
 
 
 def find_yolo_set(source: Path, split: str | None, options: ImportOptions) -> YoloSet:
-    """The split of a data.yaml, or of a folder.
+    """Find the split of a data.yaml, or of a folder.
 
     Raises:
-        AnnotationError: nothing is there, data.yaml makes no sense, or an image is missing and ``on_error`` is ``fail``.
-        OptionError: the split is not there.
+        AnnotationError: there is no image, data.yaml is invalid, or an image is missing and ``on_error`` is ``fail``.
+        OptionError: the split does not exist.
     """
     if source.is_dir():
         configs = [path for suffix in ("yaml", "yml") for path in sorted(source.glob(f"*.{suffix}"))]
@@ -44,7 +44,7 @@ def find_yolo_set(source: Path, split: str | None, options: ImportOptions) -> Yo
     if options.classes:
         data.names = dict(enumerate(options.classes))
     if not data.images and not data.problems:
-        raise AnnotationError(f"{source} leads to no images; {_CURE}")
+        raise AnnotationError(f"{source} has no images; {_CURE}")
     if data.problems and options.on_error == "fail":
         raise AnnotationError(data.problems[0])
     data.images = sorted(dict.fromkeys(data.images))
@@ -80,11 +80,11 @@ def _of_yaml(path: Path, split: str, options: ImportOptions) -> YoloSet:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise AnnotationError(f"{path}{where}: no YAML; {_CURE}") from None
+        raise AnnotationError(f"{path}{where}: not YAML; {_CURE}") from None
     except RecursionError:
         raise AnnotationError(f"{path} is nested too deeply; {_CURE}") from None
     if not isinstance(content, dict):
-        raise AnnotationError(f"{path} is no data.yaml, which has names and train; {_CURE}")
+        raise AnnotationError(f"{path} is not a data.yaml with names and train; {_CURE}")
     if "validation" in content:
         content.setdefault("val", content["validation"])
     entries = content.get(split)
@@ -109,7 +109,7 @@ def _of_yaml(path: Path, split: str, options: ImportOptions) -> YoloSet:
 
 
 def _place(path: Path, root: Any, entry: str) -> Path:
-    """Where an entry lies: below ``path:``, below the yaml's own folder, or there without the ../ that some tools write."""
+    """The place of an entry: below ``path:``, below the folder of the yaml, or there without the ../ that some tools write."""
     base = path.parent
     roots = [base / root] if isinstance(root, str) else []
     places = [folder / entry for folder in (*roots, base)]
@@ -118,8 +118,8 @@ def _place(path: Path, root: Any, entry: str) -> Path:
     for place in places:
         if place.exists():
             return Path(os.path.normpath(place))
-    looked = " nor ".join(dict.fromkeys(str(place) for place in places))
-    raise AnnotationError(f"{path}: {shorten(entry)} is not there, neither {looked}; mend its path")
+    looked = " and ".join(dict.fromkeys(str(place) for place in places))
+    raise AnnotationError(f"{path}: {shorten(entry)} does not exist; looked for {looked}; fix its path")
 
 
 def _images_below(folder: Path) -> list[Path]:
@@ -127,7 +127,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _listed(path: Path, data: YoloSet) -> None:
-    """Add the images of a .txt list, whose lines are relative to its folder."""
+    """Add the images of a .txt list; its lines are relative to its folder."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         data.images.append(path)
         return
@@ -136,19 +136,19 @@ def _listed(path: Path, data: YoloSet) -> None:
         if image.is_file():
             data.images.append(image)
         else:
-            data.problems.append(f"{path}, line {line}: the image {shorten(str(image))} does not exist; mend that line")
+            data.problems.append(f"{path}, line {line}: the image {shorten(str(image))} does not exist; fix that line")
 
 
 def _names(path: Path, content: dict[Any, Any]) -> dict[int, str]:
     names = content.get("names")
     if names is None and isinstance(content.get("nc"), int):
-        names = [f"class_{k}" for k in range(content["nc"])]  # as ultralytics calls them
+        names = [f"class_{k}" for k in range(content["nc"])]  # as in ultralytics
     numbered = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(numbered, dict) or not numbered:
         raise AnnotationError(f"{path} has no names; give a list of them, or class number: name")
     for number, name in numbered.items():
         if not isinstance(number, int) or isinstance(number, bool) or number < 0 or isinstance(name, (list, dict)):
-            raise AnnotationError(f"{path}: names has an entry that is not class number: name; mend it")
+            raise AnnotationError(f"{path}: names has an entry that is not class number: name; fix it")
     return {number: str(numbered[number]) for number in sorted(numbered)}
 
 
@@ -164,4 +164,4 @@ def _keypoint_shape(path: Path, content: dict[Any, Any]) -> tuple[int, int] | No
         and shape[1] in (2, 3)
     ):
         return shape[0], shape[1]
-    raise AnnotationError(f"{path}: kpt_shape is not like [17, 3]; mend it")
+    raise AnnotationError(f"{path}: kpt_shape is not like [17, 3]; fix it")

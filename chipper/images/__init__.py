@@ -1,1 +1,1 @@
-"""An image file becomes pixels."""
+"""Find image files and read their pixels."""

@@ -1,12 +1,12 @@
-"""Source images: where they are, and how each kind becomes 8-bit RGB.
+"""Source images that PIL decodes, and how each kind becomes 8-bit RGB.
 
 grey, bilevel, palette, CMYK, YCbCr     converted by PIL
 alpha                                   dropped, as every trainer's ``convert("RGB")`` does
-16 bits a channel                       the high byte of each value
-32-bit integers, floating point         refused: there is no rule for their range without a stretch
+16 bits per channel                     the high byte of each value
+32-bit integers, floating point         refused: without a stretch their range of values is unknown
 
-With bands or a stretch given, images are read by windows instead, and so are TIFFs, JPEG 2000 and WebP files that PIL, or
-this build of it, does not know: see `chipper.images.windowed`.
+Some images are read by windows instead (`chipper.images.windowed`): all images if bands or a stretch are given, and TIFF,
+JPEG 2000 and WebP files that this build of PIL cannot read.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from chipper.storage.locations import path_or_bytes
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-_CODECS = {"libtiff": "libtiff", "jpeg2k": "jpg_2000"}  # of PIL, which may be built without them
-# modes, raw ones too, of pixels that rasterio shows as PIL does: no inks, palettes, inverted or packed values
+_CODECS = {"libtiff": "libtiff", "jpeg2k": "jpg_2000"}  # PIL's names; PIL may be built without these codecs
+# modes (including raw modes) for which rasterio and PIL give the same pixels: no inks, palettes, inverted or packed values
 _ALIKE = re.compile(r"LA?|RGB[AX]?X*|(I|RGB[AX]?);1[26][BLN]?")
 
 
 @dataclass
 class DecodedImage:
-    """A decoded image, an `ImageSource`: ``pixels`` is RGB at ``1 / reduction`` of the source resolution."""
+    """A decoded image as an `ImageSource`; ``pixels`` is RGB at ``1 / reduction`` of the source resolution."""
 
     pixels: Image.Image
     width: int  # source px
@@ -49,18 +49,18 @@ class DecodedImage:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Nothing is open."""
+        """Does nothing, because no file is open."""
 
     def part(self, box: Box, scale: float) -> Part:
-        """Pixels that hold ``box`` (source px): all there are."""
+        """All pixels of the image, which include ``box`` (source px)."""
         return Part(self.pixels, self.reduction, self.reduction)
 
     def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
-        """A box (source px) resized to ``size``, as chips are."""
+        """A box (source px), resized to ``size`` like a chip."""
         return self.part(box, 1 / self.reduction).cut(box, size)
 
     def whole(self, size: tuple[int, int]) -> Image.Image:
-        """All of it, at another size."""
+        """The complete image, resized to ``size``."""
         return self.pixels.resize(size)
 
 
@@ -71,13 +71,13 @@ def open_source(
     finest: float = 1.0,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
 ) -> ImageSource:
-    """An image (a local file or one at a URL), decoded or, where ``pixels`` are given or PIL does not know it, open.
+    """Open an image (a local file or a URL): decoded, or read by windows if ``pixels`` are given or PIL cannot read it.
 
-    Either is a context manager; what is open is closed by it, and may raise ImageError until then.
+    The result is a context manager. An image that is read by windows can raise ImageError until it is closed.
 
     Raises:
         DependencyError: ``pixels`` are given and rasterio is not installed.
-        ImageError: as `decode` and `WindowedImage`.
+        ImageError: see `decode` and `WindowedImage`.
     """
     if pixels.given:
         return WindowedImage(path, declared, pixels)
@@ -86,20 +86,20 @@ def open_source(
     except UnknownFormatError as error:
         unknown = error
     if exif == "apply":
-        raise ImageError(f"{unknown}, and rasterio does not know its EXIF flag; leave out {option('exif')} apply")
+        raise ImageError(f"{unknown}, and rasterio cannot read its EXIF flag; leave out {option('exif')} apply")
     with unknown.needing_rasterio():
         return WindowedImage(path, declared, pixels)
 
 
 def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: float = 1.0) -> DecodedImage:
-    """Decode an image (a local file or one at a URL) once by PIL, for chips whose scales are at most ``finest``.
+    """Decode an image (a local file or a URL) once with PIL, for chips whose scales are at most ``finest``.
 
-    ``declared`` is the (width, height) that the annotations give. The EXIF orientation flag is applied when that, and not
-    the stored raster, has the declared size (``auto``), always (``apply``) or never (``ignore``). A JPEG is decoded at
-    1/2, 1/4 or 1/8 when that still has at least the resolution of the finest chip.
+    ``declared`` is the (width, height) in the annotations. The EXIF orientation flag is applied always (``apply``), never
+    (``ignore``), or if only the image with the flag applied has the declared size (``auto``). A JPEG is decoded at 1/2, 1/4
+    or 1/8 if that still has at least the resolution of the finest chip.
 
     Raises:
-        ImageError: the file is missing, no image, truncated, of another size than declared, of an unknown kind, or was
+        ImageError: the file is missing, not an image, truncated, of another size than declared, of an unknown kind, or was
             written to while it was read.
     """
     try:
@@ -107,7 +107,7 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(
                     f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
-                    "with the stretch none it is read by windows"
+                    "with stretch none it is read by windows"
                 )
             _require_codec(image)
             upright = _transposition(image, declared, exif)
@@ -117,20 +117,25 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
         raise ImageError("the file does not exist") from None
     except ImageError:
         raise
-    except Exception as error:  # PIL's readers raise many kinds for a damaged file
+    except Exception as error:  # PIL's readers raise many kinds of errors for a damaged file
         raise ImageError(f"the file cannot be decoded: {error}") from None
     return DecodedImage(pixels if upright is None else pixels.transpose(upright), *declared, reduction)
 
 
 def _require_codec(image: ImageFile.ImageFile) -> None:
-    """Raise UnknownFormatError where this PIL lacks what decodes the pixels, ImageError where rasterio would show others."""
+    """Check that this PIL has the codec of an image.
+
+    Raises:
+        UnknownFormatError: PIL lacks the codec, and rasterio can read the image.
+        ImageError: PIL lacks the codec, and rasterio would give other pixels.
+    """
     lacking = [tile for tile in image.tile if tile[0] in _CODECS and not features.check(_CODECS[tile[0]])]
     if not lacking:
         return
     codec, modes = _CODECS[lacking[0][0]], [image.mode]
     if image.format == "TIFF":
         modes += [str(tile.args[0]) for tile in lacking if isinstance(tile.args, tuple)]
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # PIL turns TIFFs by itself
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # PIL applies the flag of a TIFF itself
             modes.append("turned")
     if not all(_ALIKE.fullmatch(mode) for mode in modes):
         raise ImageError(f"this kind of image needs a PIL with {codec}; see `chipper doctor`, or convert the image")
@@ -139,7 +144,7 @@ def _require_codec(image: ImageFile.ImageFile) -> None:
 
 @contextmanager
 def _steady(path: Path) -> Iterator[IO[bytes]]:
-    """The file for reading; ImageError where somebody has written to it meanwhile (another put in its place is no matter)."""
+    """Open the file for reading. Raises ImageError if it was written to meanwhile; replacing the file is allowed."""
     found = path_or_bytes(path)
     if not isinstance(found, Path):
         yield found
@@ -153,9 +158,9 @@ def _steady(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _transposition(image: Image.Image, declared: tuple[int, int], exif: str) -> Image.Transpose | None:
-    """What makes the stored raster the image that was annotated; ImageError if nothing does.
+    """The transposition from the stored raster to the annotated image, or None. Raises ImageError if the size does not match.
 
-    The flag is read only where it matters: in a PNG it may stand behind the pixels.
+    The flag is read only if it matters, because in a PNG it can be stored after the pixels.
     """
     shown, upright = image.size, None
     if exif == "apply" or (exif == "auto" and shown != declared and shown[::-1] == declared):
@@ -169,12 +174,12 @@ def _transposition(image: Image.Image, declared: tuple[int, int], exif: str) -> 
 
 
 def reduction_for(finest: float) -> int:
-    """The reduction (1, 2, 4 or 8) at which an image may be decoded for chips whose scales are at most ``finest``."""
+    """The reduction (1, 2, 4 or 8) for decoding an image, if the scales of its chips are at most ``finest``."""
     return next((r for r in (8, 4, 2) if finest * r <= 1), 1)
 
 
 def _draft(image: Image.Image, finest: float) -> int:
-    """Ask the JPEG decoder for 1/2, 1/4 or 1/8 where ``finest`` allows; returns the reduction."""
+    """Set the JPEG decoder to 1/2, 1/4 or 1/8 if ``finest`` allows it; returns the reduction."""
     wanted = reduction_for(finest)
     if image.format != "JPEG" or wanted == 1:
         return 1
@@ -188,12 +193,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError(
-            f"pixels of mode {image.mode} have no rule to become 8-bit RGB; convert the image first, or give a stretch"
+            f"pixels of mode {image.mode} cannot be converted to 8-bit RGB; convert the image first, or give a stretch"
         )
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("RGBA")
     if image.mode == "RGB":
-        image.load()  # the pixels outlive the file; convert would copy them
+        image.load()  # load() keeps the pixels after the file is closed; convert() would copy them
         return image
-    image.info.pop("transparency", None)  # alpha is dropped, so nothing needs to be said of it
+    image.info.pop("transparency", None)  # alpha is dropped, so PIL need not warn about transparency
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Where the image files of a data set are."""
+"""Find the image files of a data set."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from chipper.storage.locations import is_local
 
 
 def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Path:
-    """The folder below which ``file_names`` lie: ``given``, or one of the usual places.
+    """The folder that contains ``file_names``: ``given``, or one of the usual folders.
 
-    Those beside ``coco`` come first, and the one with most of the names among them; those around its folder count only where
-    there is none beside it, so that a gap in the images is never filled from elsewhere.
+    The usual folders next to ``coco`` are tried first; the one with the most names is used. Folders around the folder of
+    ``coco`` are used only if none of the first has an image, so that missing images are never taken from another place.
 
     Raises:
-        ImageDirectoryError: no folder has any of up to 64 of the names; the message names the folders.
+        ImageDirectoryError: none of up to 64 names is in any of the folders; the message lists the folders.
     """
     step = max(1, len(file_names) // 64)
     sample = file_names[::step]
@@ -51,19 +51,19 @@ def find_image_dir(coco: Path, file_names: list[str], given: Path | None) -> Pat
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that no file can have
+    except OSError:  # not a possible file name
         return False
 
 
 def image_path(folder: Path, file_name: str) -> Path:
-    """Where an image lies; ImageError where a link leads out of ``folder``."""
+    """The path of an image. Raises ImageError if a link leads out of ``folder``."""
     path = folder / file_name
     try:
         leads_out = is_local(folder) and not path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # which of them says that a link leads to itself depends on Python's version
-        raise ImageError("a link leads to itself; copy the file there") from None
+    except (OSError, RuntimeError):  # raised for a link to itself; which of the two depends on Python's version
+        raise ImageError("a link leads to itself; replace it by the file") from None
     if leads_out:
         raise ImageError(
-            f"a link leads out of the image directory; copy the file there, or give {option('image_dir')} where it lies"
+            "a link leads out of the image directory; copy the file there, or give the folder that holds it"
         )
     return path

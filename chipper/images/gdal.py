@@ -1,8 +1,8 @@
-"""One image file under GDAL, which gets to read this file and nothing else.
+"""Read one image file with GDAL, in such a way that GDAL cannot read any other file.
 
-A raster format can name other files: a VRT names its sources, a TIFF may name the file of its overviews, and GDAL by itself
-looks for side-cars (.aux.xml, .ovr, .msk) beside an image and reads URLs. Here the driver is chosen by the first bytes, from
-a short list; GDAL sees no folder and no path but a file object; and an image that names another file is refused.
+A raster format can refer to other files: a VRT to its sources, a TIFF to a file with its overviews. GDAL also looks for
+side-car files (.aux.xml, .ovr, .msk) next to an image and reads URLs. Here the driver is chosen from a short list by the
+first bytes; GDAL is given a file object instead of a path or folder; and an image that refers to another file is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chipper.errors import DependencyError, ImageError, option
 from chipper.storage.locations import is_local, regular_file
 
 CACHE = 64  # MB of decoded blocks that GDAL keeps
-LARGEST_BLOCK = 1 << 28  # bytes of one block of all bands; a block is decoded whole
+LARGEST_BLOCK = 1 << 28  # bytes of one block of all bands; GDAL always decodes complete blocks
 FORMATS = "GeoTIFF, JPEG 2000, PNG, JPEG and WebP"
 _MAGIC = (
     (b"II*\0", "GTiff"),
@@ -37,14 +37,14 @@ _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"RIFF", "WEBP"),
 )
-_NAME = "image"  # that GDAL knows the file by
+_NAME = "image"  # the name of the file in GDAL
 _SETTINGS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",  # no .aux.xml
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # no network
     "GDAL_CACHEMAX": CACHE,
     "GDAL_NUM_THREADS": 1,  # workers are processes
-    "GTIFF_IMPLICIT_JPEG_OVR": "NO",  # their px lie otherwise than those of overviews, see `step`
+    "GTIFF_IMPLICIT_JPEG_OVR": "NO",  # their px are at other positions than those of overviews, see `step`
 }
 
 
@@ -58,21 +58,21 @@ def _rasterio() -> Any:
         ) from None
     import logging
 
-    logging.getLogger("rasterio").propagate = False  # GDAL's remarks; what matters is raised
+    logging.getLogger("rasterio").propagate = False  # GDAL's log messages; errors are raised anyway
     return rasterio
 
 
 def driver_of(start: bytes) -> str | None:
-    """GDAL's driver for a file with these first 12 bytes, or None where it is none of `FORMATS`."""
+    """GDAL's driver for a file with these first 12 bytes, or None if it is not one of `FORMATS`."""
     return next((driver for magic, driver in _MAGIC if start.startswith(magic)), None)
 
 
 class RasterFile:
-    """An image of one or more bands, read window by window, at full resolution or out of an overview inside the file.
+    """An image of one or more bands that is read by windows, at full resolution or from an overview inside the file.
 
     Raises:
         DependencyError: rasterio is not installed.
-        ImageError: the file is missing, damaged, no raster of `FORMATS`, names other files, or is stored in too large blocks.
+        ImageError: the file is missing, damaged, not one of `FORMATS`, refers to other files, or has too large blocks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +85,9 @@ class RasterFile:
             self._before = self._state()
             driver = driver_of(self._file.read(12))
             if driver is None:
-                raise ImageError(f"the file is none of {FORMATS}, which {option('bands')} and {option('stretch')} read")
+                raise ImageError(
+                    f"the file is not one of {FORMATS}, which {option('bands')} and {option('stretch')} read"
+                )
             self._driver = driver
             self._levels = {1: self._stack.enter_context(self._dataset())}
             self._check()
@@ -103,10 +105,10 @@ class RasterFile:
     def read(
         self, bands: Sequence[int], box: tuple[int, int, int, int], factor: int = 1
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
-        """Values (bands, h, w) of a box x1 y1 x2 y2, and which of them count, (bands, h, w), or None where all do.
+        """Values (bands, h, w) of a box x1 y1 x2 y2, and which of them are valid, (bands, h, w), or None if all are.
 
-        ``factor`` is 1 or one of ``overviews``; the box is in px of that level. What does not count is the file's nodata value,
-        what its own mask leaves out, and what is not a number.
+        ``factor`` is 1 or one of ``overviews``; the box is in px of that level. Invalid values are the file's nodata value,
+        values that the file's mask excludes, and values that are not finite.
         """
         with self._reading():
             if factor not in self._levels:
@@ -122,23 +124,23 @@ class RasterFile:
                     counts = _differs(values[k], dataset.nodatavals[band - 1])
                 elif flags == {"per_dataset"}:
                     counts = dataset.read_masks(band, window=window) > 0
-                else:  # all of it counts, or the mask is an alpha band, which is dropped as everywhere
+                else:  # all values are valid, or the mask is an alpha band, which chipper always drops
                     continue
                 valid = np.ones(values.shape, bool) if valid is None else valid
                 valid[k] &= counts
         return values, valid
 
     def step(self, factor: int) -> tuple[float, float]:
-        """Source px per px of a level, across and down.
+        """Source px per px of a level, horizontally and vertically.
 
-        GDAL makes overviews of TIFFs span the whole image exactly; the other formats' own reductions have px of whole factors.
+        GDAL's overviews of TIFFs cover the image exactly; in the reductions of the other formats this is a whole number.
         """
         if self._driver != "GTiff" or factor == 1:
             return factor, factor
         return self.width / -(-self.width // factor), self.height / -(-self.height // factor)
 
     def close(self) -> None:
-        """Close the file; ImageError where somebody has written to it since it was opened."""
+        """Close the file. Raises ImageError if it was written to since it was opened."""
         try:
             if self._state() != self._before:
                 raise ImageError("the file was written to while it was read")
@@ -146,27 +148,29 @@ class RasterFile:
             self.drop()
 
     def drop(self) -> None:
-        """Close the file, whatever has become of it."""
+        """Close the file without checking it."""
         self._stack.close()
 
     def _dataset(self, **options: Any) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of images without georeferencing, which is not looked at
+            warnings.simplefilter(
+                "ignore"
+            )  # rasterio warns about images without georeferencing, which chipper does not use
             return self._rasterio.open(_NAME, driver=self._driver, opener=self._opened, **options)
 
     def _opened(self, name: str, mode: str = "rb", **_: Any) -> io.RawIOBase:
-        """The image under its name; there is no other file."""
+        """The image, if GDAL asks for its name; no other file can be opened."""
         if os.path.basename(name) != _NAME:
             raise FileNotFoundError(name)
         return _Reader(self._file)
 
     def _check(self) -> None:
         dataset = self._levels[1]
-        # GDAL would open that file, by any driver, as soon as it is asked for overviews
+        # GDAL would open that file with any driver when it lists the overviews
         if dataset.tags(ns="OVERVIEWS"):
-            raise ImageError("the file names another file as its overviews; remove that name from its metadata")
+            raise ImageError("the file refers to another file for its overviews; remove that from its metadata")
         if len(set(dataset.dtypes)) > 1:
-            raise ImageError(f"its bands are of several types ({', '.join(sorted(set(dataset.dtypes)))})")
+            raise ImageError(f"its bands have different types ({', '.join(sorted(set(dataset.dtypes)))})")
         if any(kind.name == "palette" for kind in dataset.colorinterp):
             raise ImageError(
                 f"palette and bilevel images have no bands to choose; leave out {option('bands')} and {option('stretch')}"
@@ -180,7 +184,7 @@ class RasterFile:
             )
 
     def _overviews(self) -> dict[int, int]:
-        """Levels of the overviews inside the file by their factor; those of another grid are left out."""
+        """The levels of the overviews inside the file by their factor; overviews with another grid are left out."""
         dataset, found = self._levels[1], {}
         for level, factor in enumerate(dataset.overviews(1)):
             with self._dataset(overview_level=level) as overview:
@@ -191,7 +195,7 @@ class RasterFile:
 
     def _state(self) -> tuple[int, int] | None:
         if not self._local:
-            return None  # an object in a store is replaced whole
+            return None  # an object in an object store is always replaced completely
         found = os.fstat(self._file.fileno())
         return found.st_mtime_ns, found.st_size
 
@@ -204,12 +208,12 @@ class RasterFile:
             raise ImageError("the file does not exist") from None
         except ImageError:
             raise
-        except Exception as error:  # GDAL's and fsspec's are of many kinds
+        except Exception as error:  # GDAL and fsspec raise many kinds of errors
             raise ImageError(f"the file cannot be decoded: {_reason(error)}") from None
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in one line, without the name that GDAL has for the file."""
+    """The innermost cause in one line, without GDAL's name of the file."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__
@@ -218,9 +222,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _differs(values: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_] | bool:
-    """Which values are not the nodata value; True where no value of the type can be."""
+    """Which values differ from the nodata value; True if no value of this type can equal it."""
     if np.isnan(nodata):
-        return True  # those are left out anyway
+        return True  # NaN is excluded anyway
     with suppress(OverflowError, ValueError):
         same = values.dtype.type(nodata)
         if values.dtype.kind == "f" or same == nodata:
@@ -229,7 +233,7 @@ def _differs(values: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_] |
 
 
 class _Reader(io.RawIOBase):
-    """A file object with a place of its own in a file that others read as well, so that all of them see the same file."""
+    """A file object with its own position in a shared open file, so that all readers see the same file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._place = file, 0
@@ -251,7 +255,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             self._file.seek(self._place)
-        except (OSError, ValueError, OverflowError):  # no place of any file, though a damaged one may name it
+        except (OSError, ValueError, OverflowError):  # an impossible position, which a damaged file can contain
             return 0
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data

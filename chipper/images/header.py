@@ -1,4 +1,4 @@
-"""What an image file says of itself before its pixels are decoded."""
+"""Read the header of an image file, without decoding pixels."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels."""
+    """The size and orientation in the header of an image file."""
 
     width: int  # px, as stored
     height: int
-    orientation: int  # EXIF; 1 is as stored
+    orientation: int  # EXIF; 1 means as stored
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -40,11 +40,11 @@ class Header:
 
 
 class UnknownFormatError(ImageError):
-    """PIL, or this build of it, does not know the file, but rasterio may."""
+    """PIL, or this build of it, cannot read the file, but rasterio may be able to."""
 
     @contextmanager
     def needing_rasterio(self) -> Iterator[None]:
-        """Where rasterio is not installed, raise the same with its cure."""
+        """If rasterio is not installed, raise this error with the cure."""
         try:
             yield
         except DependencyError:
@@ -54,14 +54,14 @@ class UnknownFormatError(ImageError):
 
 
 def read_header(path: Path) -> Header:
-    """The header of an image; to be called inside `own_limit`, as a header alone costs no memory.
+    """The header of an image; call this inside `own_limit`, because reading a header needs little memory.
 
     Raises:
-        ImageError: the file is missing, or neither PIL nor rasterio in its place knows it.
+        ImageError: the file is missing, or neither PIL nor rasterio can read it.
     """
     try:
         with open(path, "rb") as file, known_image(file) as image:
-            # asked for only where it stands ahead of the pixels, which would be decoded to find it
+            # only if it is stored before the pixels, which would have to be decoded otherwise
             flag = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
             return Header(*image.size, flag if flag in UPRIGHT else 1)
     except FileNotFoundError:
@@ -71,32 +71,32 @@ def read_header(path: Path) -> Header:
             return Header(raster.width, raster.height, 1)
     except ImageError:
         raise
-    except Exception as error:  # PIL's readers raise many kinds for a damaged file
+    except Exception as error:  # PIL's readers raise many kinds of errors for a damaged file
         raise ImageError(f"its header cannot be read: {error}") from None
 
 
 def known_image(file: IO[bytes]) -> ImageFile.ImageFile:
-    """The image of a file, of which PIL has read the header.
+    """The PIL image of a file; only its header has been read.
 
     Raises:
-        UnknownFormatError: this build of PIL does not know it, and rasterio may.
+        UnknownFormatError: this build of PIL cannot read it, but rasterio may be able to.
         ImageError: it is not an image.
     """
     start = file.read(12)
     file.seek(0)
-    if start[8:] == b"WEBP" and not features.check("webp"):  # of which PIL would warn
+    if start[8:] == b"WEBP" and not features.check("webp"):  # PIL would print a warning
         raise UnknownFormatError("this PIL was built without WebP")
     try:
         return Image.open(file)
     except UnidentifiedImageError:
         if driver_of(start) in ("GTiff", "JP2OpenJPEG"):
-            raise UnknownFormatError("PIL does not know this kind of TIFF or JPEG 2000") from None
-        raise ImageError("the file is no image that PIL knows") from None
+            raise UnknownFormatError("PIL cannot read this kind of TIFF or JPEG 2000") from None
+        raise ImageError("the file is not an image that PIL can read") from None
 
 
 @contextmanager
 def own_limit() -> Iterator[None]:
-    """PIL's guess at decompression bombs is off: sizes are held against the annotations and `LARGEST_IMAGE` instead."""
+    """Turn off PIL's check for decompression bombs; sizes are compared with the annotations and `LARGEST_IMAGE` instead."""
     guess, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield

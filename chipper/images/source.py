@@ -1,4 +1,4 @@
-"""What an open image gives, however it is stored: parts of it, as 8-bit RGB."""
+"""The interface of an opened image: parts of it as 8-bit RGB, whatever its format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from PIL import Image
 
 Box = tuple[float, float, float, float]
-"""x1 y1 x2 y2, in source px unless said otherwise."""
+"""x1 y1 x2 y2, in source px unless stated otherwise."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Part:
     def cut(
         self, box: Box, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BILINEAR
     ) -> Image.Image:
-        """A box (source px) that the part holds, resized to ``size`` px."""
+        """A box (source px) inside this part, resized to ``size`` px."""
         x2, y2 = box[2] / self.across - self.left, box[3] / self.down - self.top
         inside = (
             box[0] / self.across - self.left,
@@ -37,23 +37,23 @@ class Part:
 
 
 class Cuttable(Protocol):
-    """An image of which boxes can be cut."""
+    """An image from which boxes can be cut."""
 
     width: int  # source px
     height: int
 
     def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
-        """A box (source px) resized to ``size`` px, as chips are."""
+        """A box (source px), resized to ``size`` px like a chip."""
         ...
 
 
 class ImageSource(Cuttable, Protocol):
-    """An open image; a context manager, which closes what is open.
+    """An opened image; a context manager that closes its file.
 
-    Every method, closing too, raises ImageError where the file cannot be read or was written to meanwhile.
+    Every method, including closing, raises ImageError if the file cannot be read or was written to meanwhile.
     """
 
-    reduction: int  # it was decoded at ``1 / reduction`` of its resolution, and is good for chips of at most that scale
+    reduction: int  # decoded at ``1 / reduction`` of its resolution, which is enough for chips of at most that scale
 
     def __enter__(self) -> Self:
         """The image itself."""
@@ -70,5 +70,5 @@ class ImageSource(Cuttable, Protocol):
         ...
 
     def whole(self, size: tuple[int, int]) -> Image.Image:
-        """All of it, resized to ``size`` px, which is no larger."""
+        """The complete image, resized to ``size`` px, which must not be larger than the image."""
         ...

@@ -1,6 +1,6 @@
-"""Images that are read by windows: chosen bands, stretched to 8 bits, never all of them at once.
+"""Images that are read by windows: chosen bands, stretched to 8 bits; a large image is never completely in memory.
 
-Bands are numbered from 1. Pixels without data get the colour of the padding. Georeferencing is not looked at.
+Bands are numbered from 1. Pixels without data get the colour of the padding. Georeferencing is ignored.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from chipper.images.source import Box, Part
 from chipper.images.stretch import has_rule, table, to_bytes
 
 PIECE = 1 << 22  # px that are read at once
-KEPT = 1 << 24  # px of an image, or of what it is reduced to, up to which all of it is read once and kept
+KEPT = 1 << 24  # px; an image, or its reduced version, of up to this size is read once and kept in memory
 _SIDE = 1 << 11  # px of a piece of a tiled image
-_MARGIN = 4  # px around a box, of which bilinear filtering looks at 2 at most
-_SAMPLE_SIDE = 64  # px of one of up to 256 windows from which percentiles are taken
+_MARGIN = 4  # px around a box; bilinear filtering uses at most 2 of them
+_SAMPLE_SIDE = 64  # px; percentiles are computed from up to 256 windows of this side
 _SAMPLES = 16  # windows along each axis
 
 
 class WindowedImage:
-    """An open image that is read as chips are cut from it, an `ImageSource`.
+    """An opened image that is read when chips are cut from it, as an `ImageSource`.
 
     Raises:
         DependencyError: rasterio is not installed.
-        ImageError: the file cannot be used, has not the declared size or bands, or its values have no rule to become 8 bits.
-            Reading may raise it too, as does closing, where the file was written to meanwhile.
+        ImageError: the file cannot be used, does not have the declared size or bands, or its values cannot be converted to
+            8 bits. Reading may raise it too; closing raises it if the file was written to meanwhile.
     """
 
-    reduction = 1  # no chip is too fine for it
+    reduction = 1  # chips of every scale can be cut
 
     def __init__(self, path: Path, declared: tuple[int, int], options: PixelOptions) -> None:
         self._file = RasterFile(path)
@@ -52,7 +52,7 @@ class WindowedImage:
             self._stretch = options.how
             if not has_rule(self._stretch, self._file.dtype):
                 raise ImageError(
-                    f"values of type {self._file.dtype} have no rule to become 8 bits"
+                    f"values of type {self._file.dtype} cannot be converted to 8 bits"
                     + ("; give a stretch, for example 2-98" if self._file.dtype.kind in "iuf" else "")
                 )
             self._limits = [self._stretch.limits(values) for values in self._sample()]
@@ -73,14 +73,14 @@ class WindowedImage:
             self._file.drop()
 
     def close(self) -> None:
-        """Close the file; ImageError where it was written to meanwhile."""
+        """Close the file. Raises ImageError if it was written to meanwhile."""
         self._file.close()
 
     def part(self, box: Box, scale: float) -> Part:
-        """The part that a resize of ``box`` (source px) by ``scale`` looks at, or all of it where that is not much.
+        """The part of the image that is needed to resize ``box`` (source px) by ``scale``, or the complete image if it is small.
 
-        It is reduced by the largest power of two that leaves at least the resolution of the result, by averaging; from an
-        overview of the file where there is one.
+        The part is reduced by averaging, by the largest power of two that keeps at least the resolution of the result. An
+        overview of the file is used if it has one.
         """
         reduction = 1 << max(0, math.floor(-math.log2(scale)))
         reduction = min(reduction, 1 << (min(self.width, self.height).bit_length() - 1))
@@ -98,11 +98,11 @@ class WindowedImage:
         return Part(self._assembled((x1, y1, x2, y2), shrink, factor), across, down, x1, y1)
 
     def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
-        """A box (source px) resized to ``size``, as chips are."""
+        """A box (source px), resized to ``size`` like a chip."""
         return self.part(box, max(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))).cut(box, size)
 
     def whole(self, size: tuple[int, int]) -> Image.Image:
-        """All of it, at a size that is no larger."""
+        """The complete image, resized to ``size``, which must not be larger than the image."""
         box = (0.0, 0.0, float(self.width), float(self.height))
         scale = max(size[0] / self.width, size[1] / self.height)
         return self.part(box, scale).cut(box, size, Image.Resampling.BICUBIC)
@@ -112,11 +112,11 @@ class WindowedImage:
         if not options.numbers:
             return (1, 2, 3) if count >= 3 else (1,)
         if max(options.numbers) > count:
-            raise ImageError(f"there is no band {max(options.numbers)}, the file has {count}")
+            raise ImageError(f"there is no band {max(options.numbers)}; the file has {count}")
         return options.numbers
 
     def _sample(self) -> list[npt.NDArray[np.generic]]:
-        """Values of each band that count, of windows spread evenly over the image: about a million at most."""
+        """Valid values of each band, from windows spread evenly over the image: about a million at most."""
         found: list[list[npt.NDArray[np.generic]]] = [[np.zeros(0, self._file.dtype)] for _ in self._bands]
         if self._stretch.kind == "percentiles":
             across, down = _spread(self.width), _spread(self.height)
@@ -128,14 +128,14 @@ class WindowedImage:
         return [np.concatenate(band) for band in found]
 
     def _assembled(self, box: tuple[int, int, int, int], shrink: int, factor: int) -> Image.Image:
-        """RGB of a box in px of ``1 / (shrink * factor)`` the resolution, piece by piece."""
+        """RGB of a box in px of ``1 / (shrink * factor)`` the resolution, read piece by piece."""
         pixels = Image.new("RGB", (box[2] - box[0], box[3] - box[1]))
         for piece in self._pieces(box, shrink):
             pixels.paste(self._read(piece, shrink, factor), (piece[0] - box[0], piece[1] - box[1]))
         return pixels
 
     def _pieces(self, box: tuple[int, int, int, int], shrink: int) -> Iterator[tuple[int, int, int, int]]:
-        """Boxes in reduced px that make up ``box`` and are read one at a time: squares, or rows where the file has no tiles."""
+        """Split ``box`` into boxes in reduced px that are read one at a time: squares, or rows if the file has no tiles."""
         x1, y1, x2, y2 = box
         width = height = max(1, _SIDE // shrink)
         if not self._file.tiled:
@@ -167,9 +167,9 @@ class WindowedImage:
 
 
 def _spread(length: int) -> list[tuple[int, int]]:
-    """Begin and end of windows along an axis: all of it up to `_SAMPLES` windows' length, else their places spread evenly.
+    """Begin and end of the sample windows along an axis: the complete axis if `_SAMPLES` windows cover it, else spread evenly.
 
-    They begin at multiples of their side, so that each lies in one tile of the file.
+    Windows begin at multiples of their side, so that each is inside one tile of the file.
     """
     last = -(-length // _SAMPLE_SIDE) - 1
     starts = sorted({_SAMPLE_SIDE * (last * k // (_SAMPLES - 1)) for k in range(_SAMPLES)})

@@ -75,14 +75,16 @@ class Views:
     def of(self, index: int, windows: Sequence[Window]) -> Iterator[View]:
         """The tiles of some windows of a scale's canvas."""
         size, valid_range = self.size(index), self._ranges[index]
-        across, down = self._picture.width / size[0], self._picture.height / size[1]  # source px per canvas px
+        width, height = self._picture.width, self._picture.height
+        across, down = width / size[0], height / size[1]  # source px per canvas px
         to_source = np.array([across, down] * 2, np.float32)
         largest = valid_range.high * self._scales[index]
         for window in windows:
             for top, bottom in tiles(window[3] - window[1], self._tile, largest):
                 for left, right in tiles(window[2] - window[0], self._tile, largest):
                     x1, y1, x2, y2 = left + window[0], top + window[1], right + window[0], bottom + window[1]
-                    box = (x1 * across, y1 * down, x2 * across, y2 * down)
+                    # what is rounded may end a trifle beyond the image
+                    box = (x1 * across, y1 * down, min(x2 * across, width), min(y2 * down, height))
                     pixels = np.array(self._picture.cut(box, (x2 - x1, y2 - y1)))
                     inner = x1 > 0, y1 > 0, x2 < size[0], y2 < size[1]
                     yield View(index, pixels, (x1, y1, x2, y2), to_source, valid_range, inner)

@@ -1,1 +1,1 @@
-"""Numba loops and nothing else; what they compute is explained, checked and called from the other packages."""
+"""Loops compiled with numba. The packages that call them explain what they compute and check their arguments."""

@@ -1,9 +1,10 @@
-"""The one place for numba's settings.
+"""The settings of numba for all kernels.
 
-Kernels release the GIL, so threads share them. They are compiled once a machine and kept in numba's cache (beside the
-source, or in the user's cache where that folder is read-only), which saves each command 2 to 3 s. numba writes the cache
-under temporary names and renames; tests/test_accelerate.py starts processes at once on an empty cache. What numba
-does not see is a change in another file than the kernel's, so a kernel calls only kernels of its own file.
+Kernels release the GIL, so they can run in threads. They are compiled once per machine and kept in numba's cache (next to the
+source, or in the user's cache if that folder is read-only), which saves each command 2 to 3 s. numba writes cache files under
+temporary names and renames them, so processes can start at the same time on an empty cache
+(tests/kernels/test_accelerate.py). numba does not detect changes in other files than the kernel's own, so a kernel calls only
+kernels of its own file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Loops of the greedy cover; `chipper.mining.cover` explains and checks.
+"""Loops of the greedy cover; `chipper.mining.cover` explains it and checks the arguments.
 
-Both axes are cut into runs of neighbouring candidates that lie in the same boxes' rectangles, so the counts live on a
-grid of at most 2n + 1 runs a side however large the canvas is. Counts come from a 2-D difference array (four updates a
-box); a pick subtracts the rectangles of the boxes it covers and looks again only at the blocks of runs they touch.
+The candidates that contain a box form a rectangle. Both axes are split into runs of neighbouring candidates that are in the
+same rectangles, so the counts are stored on a grid of at most 2n + 1 runs per side, however large the canvas is. Counts are
+computed with a 2-D difference array (four updates per box). A pick subtracts the rectangles of the boxes that it covers, and
+only the blocks of runs that these rectangles touch are updated.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import numpy as np
 from chipper.kernels.accelerate import kernel
 from chipper.seeds import GAMMA, MIX_1, MIX_2
 
-_BLOCK = 32  # runs of a row whose best count is kept; a chip reaches over about as many at the default stride
+_BLOCK = 32  # runs per block, for which the best count is stored; about the width of a chip at the default stride
 _GAMMA, _MIX_1, _MIX_2 = np.uint64(GAMMA), np.uint64(MIX_1), np.uint64(MIX_2)
 
 
 @kernel
 def random_below(state, bound):
-    """A number in [0, bound) from SplitMix64's ``state``; the bias is under bound / 2^64."""
+    """A random number in [0, bound) from SplitMix64's ``state``; the bias is less than bound / 2^64."""
     z = (state ^ (state >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
     z = z ^ (z >> np.uint64(31))
@@ -27,7 +28,7 @@ def random_below(state, bound):
 
 @kernel
 def cut_axis(first, last, chosen, n, origin, run_of, run_start):
-    """Cut [origin, ...] into runs at the rectangles' edges; returns the number of runs.
+    """Split the axis from ``origin`` on into runs at the rectangles' edges; returns the number of runs.
 
     ``run_of[c - origin]`` becomes the run of candidate c, ``run_start[r]`` the first candidate of run r, and
     ``run_start[runs]`` the end of the last run.
@@ -47,14 +48,14 @@ def cut_axis(first, last, chosen, n, origin, run_of, run_start):
             run_start[runs] = origin + c
             runs += 1
         run_of[c] = runs - 1
-    run_of[length] = runs  # so that run_of[last + 1 - origin] is the run after the rectangle's end
+    run_of[length] = runs  # so that run_of[last + 1 - origin] is the run after the end of a rectangle
     run_start[runs] = end
     return runs
 
 
 @kernel
 def look_at_blocks(counts, row, first, last, columns, stride, start, best, ties):
-    """Note the highest count in the row's blocks first..last and how many candidate columns have it."""
+    """Store the highest count in each of the row's blocks first..last, and how many candidate columns have it."""
     blocks = (columns - 1) // _BLOCK + 1
     for block in range(first, last + 1):
         top, number = np.int32(-1), np.int64(0)
@@ -69,7 +70,7 @@ def look_at_blocks(counts, row, first, last, columns, stride, start, best, ties)
 
 @kernel
 def row_best(row, blocks, best, ties):
-    """Highest count of a row of runs, and the number of candidate columns that have it, from its blocks."""
+    """The highest count of a row of runs, and the number of candidate columns that have it, from its blocks."""
     top, number = np.int32(-1), np.int64(0)
     for k in range(row * blocks, (row + 1) * blocks):
         if best[k] > top:
@@ -81,12 +82,12 @@ def row_best(row, blocks, best, ties):
 
 @kernel
 def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick_of, pick_x, pick_y, pick_count):
-    """Pick candidates image by image until none covers ``minimum`` uncovered boxes.
+    """Pick candidates, image by image, until no candidate contains ``minimum`` uncovered boxes.
 
-    Image i has the boxes offsets[i]:offsets[i + 1]; box b lies whole in the candidates first_x[b]..last_x[b] by
-    first_y[b]..last_y[b] (empty: nowhere). Picks of image i go to pick_*[offsets[i]:], since no image needs more picks
-    than it has boxes. ``pick_of[b]`` becomes the number of the pick, from 0 in its image, that covered box b, or -1.
-    Returns the number of picks of each image.
+    Image i has the boxes offsets[i]:offsets[i + 1]. The candidates first_x[b]..last_x[b] by first_y[b]..last_y[b] contain
+    box b completely (none, if this is empty). The picks of image i are written to pick_*[offsets[i]:]; an image never needs
+    more picks than it has boxes. ``pick_of[b]`` becomes the number of the pick that covered box b, counted from 0 in its
+    image, or -1. Returns the number of picks of each image.
     """
     images = offsets.size - 1
     picks = np.zeros(images, np.int64)
@@ -94,7 +95,7 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
     for i in range(images):
         most = max(most, offsets[i + 1] - offsets[i])
     chosen = np.empty(most, np.int64)
-    # scratch, grown on demand and shared by all images
+    # work arrays, enlarged when needed and used for all images
     run_of_x, run_of_y = np.empty(64, np.int64), np.empty(64, np.int64)
     start_x, start_y = np.empty(64, np.int64), np.empty(64, np.int64)
     best_of_row, ties_of_row = np.empty(64, np.int32), np.empty(64, np.int64)
@@ -161,7 +162,7 @@ def greedy_cover(offsets, first_x, last_x, first_y, last_y, seeds, minimum, pick
                     ties += ties_of_row[r] * (start_y[r + 1] - start_y[r])
             if best < max(minimum, 1):
                 break
-            # the tie to take, counted in row-major order over the candidates themselves
+            # choose one of the tied candidates, which are counted in row-major order
             state += _GAMMA
             left = random_below(state, ties)
             r = 0

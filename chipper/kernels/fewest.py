@@ -1,9 +1,9 @@
-"""Search for fewer windows than the greedy cover took; `chipper.mining.slide` explains and checks.
+"""Search for fewer windows than the greedy cover needs; `chipper.mining.slide` explains it and checks the arguments.
 
-Boxes are bits of a word, so the search is over up to 64 boxes: all of an image, or those of a few neighbouring windows. A node
-of the search tree takes the uncovered box that fewest windows hold and tries those windows, largest first. It is given up when
-the windows so far and those that the boxes still uncovered need at least (boxes of which no window holds two) are as many
-as the best cover known.
+Boxes are bits of a 64-bit word, so the search handles up to 64 boxes: all boxes of an image, or the boxes of a few
+neighbouring windows. A node of the search tree chooses the uncovered box that the fewest windows contain, and tries these
+windows, largest first. A lower bound for the remaining windows is a number of uncovered boxes of which no window contains two.
+A node is abandoned if the windows so far plus this bound are not fewer than in the best known cover.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def bits(word):
 
 @kernel
 def maximal_windows(first_x, last_x, first_y, last_y, n):
-    """Windows that hold a set of boxes which no other window's set includes: their sets, and where they stand."""
+    """The windows whose set of boxes is not part of another window's set: their sets, and their positions."""
     at_column, at_row = np.unique(last_x), np.unique(last_y)
     columns, rows = at_column.size, at_row.size
     of_row = np.zeros(rows, np.uint64)
@@ -65,13 +65,13 @@ def maximal_windows(first_x, last_x, first_y, last_y, n):
 
 @kernel
 def search(held, n, limit, nodes, chosen):
-    """Cover boxes 0 .. n - 1 by fewer than ``limit`` of the sets ``held``: their number, or ``limit`` where none was found.
+    """Cover boxes 0 .. n - 1 with fewer than ``limit`` of the sets ``held``; returns their number, or ``limit`` if not found.
 
-    ``chosen`` gets their rows. The search ends after ``nodes`` nodes with the best found so far.
+    Writes the rows of the sets to ``chosen``. The search ends after ``nodes`` nodes with the best cover found so far.
     """
     sets = held.size
     order = np.argsort(-np.array([bits(word) for word in held]), kind="mergesort")
-    together = np.zeros(n, np.uint64)  # boxes that some window holds together with box b
+    together = np.zeros(n, np.uint64)  # boxes that are in a window together with box b
     holders = np.zeros(n, np.int64)
     for b in range(n):
         for k in range(sets):
@@ -85,7 +85,7 @@ def search(held, n, limit, nodes, chosen):
 
     left = np.empty(limit + 1, np.uint64)  # uncovered boxes at each depth
     box = np.empty(limit + 1, np.int64)  # the box that a depth branches on
-    tried = np.empty(limit + 1, np.int64)  # place in ``order`` of its next window
+    tried = np.empty(limit + 1, np.int64)  # position in ``order`` of the next window at each depth
     path = np.empty(limit + 1, np.int64)
     best, depth, seen = limit, 0, 0
     left[0], tried[0] = everything, -1
@@ -128,9 +128,9 @@ def search(held, n, limit, nodes, chosen):
 
 @kernel
 def replace_windows(some, group, first_x, last_x, first_y, last_y, nodes, chosen, pick_of, x, y):
-    """Cover the boxes ``some`` by fewer windows than the picks ``group`` that hold them; how many of these are left over.
+    """Cover the boxes ``some`` with fewer windows than the picks ``group`` that cover them; returns how many were saved.
 
-    ``x``, ``y`` are the places of the image's picks; those that are left over get no box.
+    ``x``, ``y`` are the positions of the image's picks and are updated; picks that are no longer needed cover no box.
     """
     n = some.size
     held, at_x, at_y = maximal_windows(first_x[some], last_x[some], first_y[some], last_y[some], n)
@@ -152,7 +152,7 @@ def replace_windows(some, group, first_x, last_x, first_y, last_y, nodes, chosen
 
 @kernel
 def neighbours(p, count, alive, x, y, size_of, group):
-    """Fill ``group`` with pick ``p`` and the nearest picks, as long as they have at most 64 boxes together; their number."""
+    """Fill ``group`` with pick ``p`` and the nearest picks, with at most 64 boxes in total; returns the number of picks."""
     taken, boxes = 1, size_of[p]
     group[0] = p
     while taken < group.size:
@@ -175,10 +175,10 @@ def neighbours(p, count, alive, x, y, size_of, group):
 
 @kernel
 def take_fewest(offsets, first_x, last_x, first_y, last_y, nodes, together, picks, pick_of, pick_x, pick_y, pick_count):
-    """Replace picks of the greedy cover, image by image, where fewer windows do; arguments as in `greedy_cover`.
+    """Replace picks of the greedy cover, image by image, if fewer windows are enough; arguments as in `greedy_cover`.
 
-    In images of more than 64 boxes ``together`` neighbouring windows are looked at at once. Two picks of an image are never
-    too many: one window that holds all boxes would have been the first pick.
+    In images with more than 64 boxes, ``together`` neighbouring windows are searched at a time. Images with one or two picks
+    cannot be improved: if one window contained all boxes, it would have been the first pick.
     """
     chosen = np.empty(MOST_BOXES, np.int64)
     rows = np.empty(MOST_BOXES, np.int64)
@@ -218,7 +218,7 @@ def take_fewest(offsets, first_x, last_x, first_y, last_y, nodes, together, pick
                     size_of[group[g]] = 0
                 for k in range(n):
                     size_of[pick_of[rows[k]]] += 1
-        # close the gaps
+        # remove the unused picks
         place = np.cumsum(alive) - 1
         for k in range(count):
             if alive[k]:

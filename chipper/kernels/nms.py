@@ -1,7 +1,7 @@
 """Loops of non-maximum suppression.
 
-The IoU of two boxes is at most the smaller area over the larger. So boxes are put into classes of area, each wider than the
-factor 1 / threshold, and a box is compared with the kept ones of its own class and the two beside it alone.
+The IoU of two boxes is at most the smaller area divided by the larger area. So boxes are sorted into classes of area, each
+wider than the factor 1 / threshold, and a box is only compared with the kept boxes of its own class and the two next to it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 from chipper.kernels.accelerate import kernel
 
 _CLASSES = 256
-_LOOSE = 1 + 1e-9  # classes are wider than they need to be by more than any rounding
+_LOOSE = 1 + 1e-9  # makes classes wider than necessary, by more than rounding errors
 
 
 @kernel
 def any_over(left, top, right, bottom, area, start, end, x1, y1, x2, y2, own, threshold):
-    """Whether one of the boxes start:end has an IoU over ``threshold`` with x1 y1 x2 y2; no branch, so it is vectorised."""
+    """Whether one of the boxes start:end has an IoU over ``threshold`` with x1 y1 x2 y2; without branches, for vectorisation."""
     over = 0
     for k in range(start, end):
         w = max(min(x2, right[k]) - max(x1, left[k]), 0.0)
@@ -31,8 +31,8 @@ def any_over(left, top, right, bottom, area, start, end, x1, y1, x2, y2, own, th
 def suppress(offsets, box, threshold, most):
     """(n,) which boxes greedy NMS keeps, image by image.
 
-    Boxes (n, 4) x1 y1 x2 y2 stand best first in each image's rows offsets[i]:offsets[i + 1] and have an area. A box is
-    dropped when its IoU with a kept one is over ``threshold``, or when ``most`` boxes of the image are kept already.
+    Boxes (n, 4) x1 y1 x2 y2 are sorted best first in each image's rows offsets[i]:offsets[i + 1], and must have an area. A
+    box is dropped if its IoU with a kept box is over ``threshold``, or if ``most`` boxes of the image are already kept.
     """
     kept = np.zeros(box.shape[0], np.bool_)
     longest = 0

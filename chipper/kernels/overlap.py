@@ -9,7 +9,7 @@ from chipper.kernels.accelerate import kernel
 
 @kernel
 def touching(window_offsets, window, box_offsets, box):
-    """Pairs (window row, box row) of one image that share area, window by window.
+    """Pairs (window row, box row) of the same image that overlap, in the order of the windows.
 
     ``window`` (m, 4) and ``box`` (n, 4) are x1 y1 x2 y2 on the same canvas; image i has the rows offsets[i]:offsets[i+1].
     """
@@ -35,7 +35,7 @@ def touching(window_offsets, window, box_offsets, box):
 
 @kernel
 def held(window_offsets, window, box_offsets, box):
-    """(n,) which boxes lie whole in some window of their image; arguments as in `touching`."""
+    """(n,) which boxes are completely inside a window of their image; arguments as in `touching`."""
     inside = np.zeros(box.shape[0], np.bool_)
     for i in range(window_offsets.size - 1):
         for b in range(box_offsets[i], box_offsets[i + 1]):

@@ -1,6 +1,6 @@
-"""Gaussian Soft-NMS, by which SNIPER merges scales (Bodla et al., ICCV 2017).
+"""Gaussian Soft-NMS, which SNIPER uses to merge scales (Bodla et al., ICCV 2017).
 
-A detection that overlaps a better one of its class loses score instead of being dropped.
+The score of a detection that overlaps a better one of its class is reduced; the detection is not dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chipper.kernels.accelerate import kernel
 
 @dataclass(frozen=True)
 class SoftNmsOptions:
-    """SNIPER's merge: sigma 0.55, nothing under 0.001, at most 200 detections an image."""
+    """SNIPER's settings: sigma 0.55, no scores under 0.001, at most 200 detections per image."""
 
     sigma: float = 0.55
     score_floor: float = 0.001
@@ -32,13 +32,13 @@ SNIPER_MERGE = SoftNmsOptions()
 
 @kernel
 def decay_scores(boxes, scores, sigma, floor, picked, picked_scores):
-    """Pick the best box, decay the others by exp(-IoU^2 / sigma), again until none is over ``floor``.
+    """Pick the best box and multiply the scores of the others by exp(-IoU^2 / sigma); repeat until none is over ``floor``.
 
-    boxes (n, 4) x1 y1 x2 y2, scores (n,), which it overwrites. Fills ``picked`` with indices, best first, and
-    ``picked_scores`` with the scores they were picked at; returns how many.
+    boxes (n, 4) x1 y1 x2 y2; scores (n,) are overwritten. Fills ``picked`` with indices, best first, and ``picked_scores``
+    with the scores at which they were picked; returns their number.
     """
     n = scores.size
-    left = np.arange(n)  # of boxes still in play, the first ``alive``
+    left = np.arange(n)  # indices; the first ``alive`` are the boxes that are not picked yet
     alive, count = n, 0
     area = np.empty(n, np.float64)
     for i in range(n):
@@ -47,7 +47,7 @@ def decay_scores(boxes, scores, sigma, floor, picked, picked_scores):
         at = 0
         for k in range(1, alive):
             i, j = left[k], left[at]
-            # ties by index, so that the order of the pool, which picks shuffle, cannot show
+            # ties are broken by index, because picking changes the order of ``left``
             if scores[i] > scores[j] or (scores[i] == scores[j] and i < j):
                 at = k
         best = left[at]
@@ -74,9 +74,10 @@ def soft_nms(
     labels: npt.NDArray[np.int64],
     options: SoftNmsOptions = SNIPER_MERGE,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Merge one image's detections, class by class: which to keep, best first, and their new scores.
+    """Merge one image's detections, class by class.
 
-    boxes (n, 4) x1 y1 x2 y2, scores (n,), labels (n,). Returns indices (m,) and scores (m,), m <= ``options.limit``.
+    boxes (n, 4) x1 y1 x2 y2, scores (n,), labels (n,). Returns the indices (m,) of the kept detections, best first, and their
+    new scores (m,), m <= ``options.limit``.
     """
     kept: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     kept_scores: list[npt.NDArray[np.float64]] = [np.empty(0, np.float64)]

@@ -1,1 +1,1 @@
-"""The tables of a workdir: building, mining, reading and checking them."""
+"""The tables of a workdir: build, mine, read and check them."""

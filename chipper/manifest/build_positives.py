@@ -34,7 +34,7 @@ from chipper.storage.lock import locked
 
 @dataclass(frozen=True)
 class _PartCounts:
-    """What is left to know of a part once its tables are written."""
+    """The counts of a part, which are kept after its tables are written."""
 
     images: int
     tally: dict[str, Any]
@@ -52,9 +52,9 @@ def build_positives(
     monitor: Monitor = SILENT,
     dry_run: bool = False,
 ) -> Dataset:
-    """Mine the positive chips of a COCO file into ``workdir``; one that holds the same already is left as it is.
+    """Mine the positive chips of a COCO file into ``workdir``. If it already holds the same chips, it is not changed.
 
-    With ``dry_run`` all is checked and mined, and nothing written.
+    With ``dry_run`` everything is checked and mined, but nothing is written.
 
     Raises:
         AnnotationError: the COCO file cannot be used.
@@ -68,7 +68,7 @@ def build_positives(
         if workdir.exists() and not overwrite:
             found = workdir.dataset()
             if found.id == identity:
-                monitor.note(f"{workdir.path} holds these positive chips already")
+                monitor.note(f"{workdir.path} already holds these positive chips")
                 if image_dir is not None and not dry_run:
                     found.image_dir = _from(workdir.path, image_dir)
                     workdir.commit(found)
@@ -119,7 +119,7 @@ def _mine_part(
     options: PositiveOptions,
     identity: str,
 ) -> _PartCounts:
-    """Mine one range of images and write its tables, unless this is a dry run and there is no workdir."""
+    """Mine one part and write its tables; in a dry run ``workdir`` is None and nothing is written."""
     positives = mine_positives(images, annotations, options)
     chips, assignment = positives.chips, positives.assignments[0]
     labels = label_chips(chips, images, annotations, options, positives.assignments)
@@ -162,7 +162,7 @@ def _by_reason(skipped: Skipped) -> dict[str, int]:
 
 
 def _uncovered(annotations: Annotations, assignment: Assignment) -> Skipped:
-    """The boxes that no chip covers, named with the reason."""
+    """The boxes that no chip covers, with the reason."""
     skips = []
     for reason, which in (
         ("in no valid range", assignment.without_range & ~annotations.iscrowd),
@@ -176,23 +176,23 @@ def _uncovered(annotations: Annotations, assignment: Assignment) -> Skipped:
 
 
 def _difference(found: Dataset, coco: Coco, options: PositiveOptions) -> str:
-    """In which way a workdir differs from what is asked for."""
+    """How a workdir differs from the requested one."""
     wanted = options.as_text()
     other = [_as_option(name, value) for name, value in found.options.items() if wanted.get(name) != value]
     if found.source.hash != coco.hash:
-        return f"from another annotation file ({found.source.path}, or an older state of it)"
+        return f"from another annotation file ({found.source.path}, or an older version of it)"
     return " ".join(other) if other else "by a chipper with another file format"
 
 
 def _as_option(name: str, value: Any) -> str:
-    """An option of an earlier run, as a message names it."""
+    """An option of an earlier run as text for a message."""
     if isinstance(value, bool):
         return f"with {option(name)}" if value else f"without {option(name)}"
     return f"with {option(name)} {value}"
 
 
 def _from(workdir: Path, path: Path) -> str:
-    """``path`` as seen from the workdir, so that both can move together; a URL as it is."""
+    """``path`` relative to the workdir, so that both can be moved together; a URL is not changed."""
     if not is_local(path):
         return str(path)
     return Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()

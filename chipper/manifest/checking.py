@@ -1,6 +1,6 @@
-"""Whether the rows of a table can be: columns in, the first thing that cannot be out, or "".
+"""Check that the rows of a table are valid. Each function returns a description of the first fault, or "".
 
-Page checksums tell a damaged file from a whole one; what stands here tells a file that somebody has edited.
+Parquet's page checksums detect damaged files; these checks detect files that somebody has edited.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chipper.mining.options import PositiveOptions
 
 
 def fault_of_images(images: Images) -> str:
-    """Ids there once, in the order of the COCO file, with sizes and names that images may have."""
+    """Ids must be unique, images in the order of the COCO file, sizes and file names valid."""
     if np.unique(images.image_id).size != len(images) or not _ascend(images.position):
         return "images twice or out of order"
     sides = np.concatenate([images.width, images.height])
@@ -28,7 +28,7 @@ def fault_of_images(images: Images) -> str:
 
 
 def fault_of_annotations(annotations: Annotations) -> str:
-    """Finite boxes with area."""
+    """Boxes must be finite and have an area; ids must be unique."""
     box = annotations.box
     if not (np.isfinite(box).all() and (box[:, 2:] > box[:, :2]).all() and (box[:, :2] >= 0).all()):
         return "a box without area or outside its image"
@@ -38,7 +38,7 @@ def fault_of_annotations(annotations: Annotations) -> str:
 
 
 def fault_of_chips(chips: Chips, options: PositiveOptions) -> str:
-    """Ids ascending, windows of the scales and variants that there are."""
+    """Ids must be ascending, and scales, variants and windows valid."""
     if not _ascend(chips.chip_id):
         return "chips twice or out of order"
     if not (_below(chips.scale_index, len(options.scales)) and _below(chips.variant, options.variants)):
@@ -52,7 +52,7 @@ def fault_of_chips(chips: Chips, options: PositiveOptions) -> str:
 
 
 def fault_of_labels(labels: Labels) -> str:
-    """Chip ids in order, finite boxes."""
+    """Chip ids must be in order, and boxes finite."""
     if (np.diff(labels.chip_id) < 0).any():
         return "labels out of order"
     return "" if np.isfinite(labels.box).all() and np.isfinite(labels.visibility).all() else "a box that is not finite"
@@ -61,7 +61,7 @@ def fault_of_labels(labels: Labels) -> str:
 def fault_of_references(
     images: Images, annotations: Annotations, chips: Chips, labels: Labels | None, categories: Ints
 ) -> str:
-    """Chips and annotations of images that there are, labels of annotations and categories that there are."""
+    """The images of chips and annotations must exist, and the annotations and categories of labels too."""
     row = places_of(images.image_id, chips.image_id)
     if (row < 0).any():
         return "chips of an unknown image"
@@ -81,7 +81,7 @@ def fault_of_references(
 
 
 def fault_of_counts(counts: dict[str, Any], names: tuple[str, ...], by_scale: str, scales: list[str]) -> str:
-    """Whole numbers under ``names``, and under ``by_scale`` one for each of the scales."""
+    """``counts`` must have a whole number for each of ``names``, and under ``by_scale`` one for each scale."""
     lost = [name for name in names if not _is_count(counts.get(name))]
     chips = counts.get(by_scale)
     if not isinstance(chips, dict) or chips.keys() != set(scales) or not all(map(_is_count, chips.values())):

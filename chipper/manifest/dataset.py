@@ -32,7 +32,7 @@ _COUNTS = (
     "labels",
     "valid_labels",
 )
-"""What `dataset.json` counts, beside chips by scale and skipped records by reason."""
+"""The counts in `dataset.json`, besides chips by scale and skipped records by reason."""
 
 
 class SourceFile(msgspec.Struct):
@@ -60,7 +60,7 @@ class Dataset(msgspec.Struct):
 
     format_version: str
     chipper_version: str
-    id: str  # of source and options: every table of the workdir carries it
+    id: str  # hash of source and options; every table of the workdir stores it
     source: SourceFile
     image_dir: str | None
     options: dict[str, Any]
@@ -76,12 +76,12 @@ class Dataset(msgspec.Struct):
 
     @property
     def epochs_id(self) -> str:
-        """What the epoch tables belong to."""
+        """The id that the epoch tables store."""
         return self.negatives.id if self.negatives else self.id
 
 
 def check_contents(dataset: Dataset) -> None:
-    """Raise ValueError unless options and counts are such as chipper writes."""
+    """Raise ValueError if options or counts are invalid."""
     scales = [str(scale) for scale in dataset.positive_options.scales]
     fault = fault_of_counts(dataset.counts, _COUNTS, "positive_chips", scales)
     if not dataset.categories or dataset.parts < 1:
@@ -94,7 +94,7 @@ def check_contents(dataset: Dataset) -> None:
 
 
 def dataset_id(source_hash: str, options: PositiveOptions) -> str:
-    """Names the inputs and options of build-positives."""
+    """A hash of the inputs and options of build-positives."""
     return fingerprint(
         FORMAT_VERSION.encode(), source_hash.encode(), msgspec.json.encode(options.as_text(), order="sorted")
     )

@@ -1,4 +1,4 @@
-"""The list of chips of every epoch."""
+"""Write the list of chips of every epoch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from chipper.schemas import CHIPS, EPOCH
 from chipper.storage.files import write_tables
 
 _EPOCH_ROWS = 1 << 25
-"""Chips of an epoch that are put in order at once; they take about a gigabyte."""
+"""Chips of an epoch that are sorted at once; they need about a gigabyte."""
 
 
 def write_epochs(manifest: Manifest, workers: Workers, monitor: Monitor) -> None:
-    """Write every epoch's list: with negatives where there are some, else that of the short RPN schedule."""
+    """Write the list of every epoch: with negative chips if they were mined, else positives only (the short RPN schedule)."""
     epochs = manifest.options.epochs
     with monitor.progress("writing epochs", epochs) as advance:
         for _ in workers.threads(_write_epoch, [(manifest, epoch) for epoch in range(epochs)]):
@@ -28,7 +28,7 @@ def write_epochs(manifest: Manifest, workers: Workers, monitor: Monitor) -> None
 
 
 def _write_epoch(manifest: Manifest, epoch: int) -> None:
-    """Write one epoch's list, a range of its places after the other, so that memory does not grow with the chips."""
+    """Write one epoch's list, one range of positions at a time, so that memory does not grow with the number of chips."""
     dataset, options = manifest.dataset, manifest.options
     per_image = dataset.negatives.options["per_image"] if dataset.negatives else 0
     schema = EPOCH.arrow_schema(dataset.epochs_id)
@@ -51,6 +51,6 @@ def _write_epoch(manifest: Manifest, epoch: int) -> None:
 
 
 def _epoch_size(dataset: Dataset, per_image: int) -> int:
-    """About how many chips an epoch has."""
+    """The approximate number of chips of an epoch."""
     positives = sum(dataset.counts["positive_chips"].values()) // dataset.positive_options.variants
     return int(positives + per_image * dataset.counts["images"])

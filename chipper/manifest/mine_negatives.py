@@ -40,16 +40,16 @@ from chipper.storage.files import fingerprint
 from chipper.storage.lock import locked
 
 _IMAGES_AT_ONCE = 250
-"""Their proposals are in memory at once in each worker."""
+"""Number of images whose proposals each worker has in memory at once."""
 
 
 @dataclass(frozen=True)
 class _PartCounts:
-    """What is left to know of a part once its tables are written."""
+    """The counts of a part, which are kept after its tables are written."""
 
     images: int
     proposals: int
-    chips: dict[str, int]  # negatives of each scale
+    chips: dict[str, int]  # negative chips of each scale
 
 
 def mine_negatives(
@@ -61,16 +61,16 @@ def mine_negatives(
     monitor: Monitor = SILENT,
     dry_run: bool = False,
 ) -> Dataset:
-    """Mine negative chips from proposals into ``workdir`` and write its epochs again, now with negatives.
+    """Mine negative chips from proposals into ``workdir``, and write its epochs again, now with negative chips.
 
-    With ``dry_run`` all is checked and mined, and nothing written.
+    With ``dry_run`` everything is checked and mined, but nothing is written.
 
     Raises:
         WorkdirError: there is no finished workdir, or its tables do not belong together.
         ProposalError: the proposal file cannot be read or is for other images.
         StorageError: the workdir cannot be written.
     """
-    workdir.dataset()  # there must be one before anything is locked or made
+    workdir.dataset()  # fails before anything is locked or written if there is no finished workdir
     with contextlib.nullcontext() if dry_run else locked(workdir.path, "mine-negatives"):
         manifest = workdir.open()
         dataset, options = manifest.dataset, manifest.options
@@ -100,7 +100,7 @@ def mine_negatives(
 def _mine_part(
     manifest: Manifest, file: ProposalFile, part: int, negative: NegativeOptions, identity: str, dry_run: bool
 ) -> _PartCounts:
-    """Mine the negatives of one part, some images after the others, and write its tables unless this is a dry run."""
+    """Mine the negative chips of one part, a few images at a time, and write its tables unless this is a dry run."""
     options = manifest.options
     images, annotations = manifest.images(part), manifest.annotations(part)
     positives = manifest.chips(part, POSITIVE)
@@ -129,10 +129,10 @@ def _mine_images(
     options: PositiveOptions,
     negative: NegativeOptions,
 ) -> tuple[Chips, Labels, int]:
-    """The negative chips of some images with their labels, and how many proposals they were chosen from."""
+    """The negative chips of some images, their labels, and the number of proposals they were chosen from."""
     proposals = best_proposals(file.of(images), images, negative)
     negatives = choose_negatives(images, proposals, positives, options, negative)
-    # a negative chip's labels are weighed against what the positive chips beside it show
+    # whether a negative chip's label is valid depends on what the positive chips of the same image show
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     assignments = tuple(assign(images, annotations, pyramid, options, v) for v in range(options.variants))
     both = concatenate([positives, negatives])

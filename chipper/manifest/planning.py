@@ -1,4 +1,4 @@
-"""What mining a whole data set would give, part by part, in threads."""
+"""Plan a complete data set, part by part, in threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def plan_dataset(
     monitor: Monitor = SILENT,
     what: str = "chips",
 ) -> dict[str, Any]:
-    """`chipper.mining.plan.Plan.report` of all images of ``coco``; ``what`` is planned, as the monitor says it."""
+    """`chipper.mining.plan.Plan.report` for all images of ``coco``; ``what`` names the plan in the progress messages."""
 
     def plans() -> Iterator[Plan]:
         tasks = [(*part, options) for part in parts_of(coco.images, coco.annotations)]

@@ -1,4 +1,4 @@
-"""What is in a workdir, as rows of a name and a text: for the command line's tables and for notebooks."""
+"""The content of a workdir as rows (name, text), for the tables of the command line and of notebooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Rows = list[tuple[str, str]]
 
 
 def data_rows(counts: dict[str, Any], listed: str = "") -> Rows:
-    """What is in the data set and what of it chips cover; ``listed`` says where the boxes that they do not cover are named."""
+    """The images and boxes of the data set, and the covered boxes; ``listed`` says where the uncovered boxes are listed."""
     covered = counts["boxes_covered"] / max(counts["boxes"], 1)
     rows = [
         ("images", f"{counts['images']:,} ({counts['images_without_objects']:,} without objects)"),
@@ -31,7 +31,7 @@ def data_rows(counts: dict[str, Any], listed: str = "") -> Rows:
 
 
 def positive_rows(dataset: Dataset) -> Rows:
-    """The data set and its positive chips."""
+    """The data set and its positive chips, as rows."""
     counts, listed = dataset.counts, " (listed in skipped.parquet)"
     chips, variants = counts["positive_chips"], dataset.options["variants"]
     total = sum(chips.values())
@@ -46,7 +46,7 @@ def positive_rows(dataset: Dataset) -> Rows:
 
 
 def negative_rows(dataset: Dataset) -> Rows:
-    """The negative chips of a data set that has some."""
+    """The negative chips of a data set, as rows; they must have been mined."""
     assert dataset.negatives is not None
     counts, images = dataset.negatives.counts, dataset.counts["images"]
     chips = counts["negative_chips"]

@@ -29,7 +29,7 @@ from chipper.storage.locations import is_local, location
 
 T = TypeVar("T", bound=Columns)
 WHOLE = "part"
-"""The kind of tables that are not divided into positive and negative."""
+"""The kind of the tables that are not split into positive and negative."""
 
 
 def write_part(folder: Path, table: Table, part: int, columns: Columns, belongs_to: str, kind: str = WHOLE) -> None:
@@ -43,12 +43,12 @@ def _part_path(folder: Path, table: Table, part: int, kind: str) -> Path:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The tables that dataset.json describes. A table is read when it is asked for, and only the part asked for.
+    """The tables that dataset.json describes. Each method reads only the table and the part that it needs.
 
-    Reading checks that the table is whole, of this version, belongs to dataset.json and holds rows that can be.
+    Reading checks that the table is complete and of this version, belongs to dataset.json and has valid rows.
 
     Raises:
-        WorkdirError: by any method, where a table that it reads is missing or cannot be used.
+        WorkdirError: raised by every method if a table that it reads is missing or cannot be used.
     """
 
     folder: Path
@@ -66,7 +66,7 @@ class Manifest:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of chips that there are."""
+        """The kinds of chips in this workdir."""
         return (POSITIVE, NEGATIVE) if self.dataset.negatives else (POSITIVE,)
 
     def images(self, part: int) -> Images:
@@ -78,7 +78,7 @@ class Manifest:
         return self._checked(Annotations, ANNOTATIONS, part, WHOLE, fault_of_annotations)
 
     def boxes(self, part: int) -> Annotations:
-        """Annotations of one part without masks and keypoints, which can be most of it; not checked."""
+        """Annotations of one part without masks and keypoints, which can be most of the data; rows are not checked."""
         outlines = [column.name for column in ANNOTATIONS.columns if column.nullable]
         table = self._table(ANNOTATIONS, part, WHOLE, [c.name for c in ANNOTATIONS.columns if not c.nullable])
         for name in outlines:
@@ -99,7 +99,7 @@ class Manifest:
         return [found[name].to_numpy() for name in names]
 
     def image_places(self) -> tuple[Ints, Ints]:
-        """Ids of all images, and their places in the COCO file."""
+        """Ids of all images, and their positions in the COCO file."""
         ids, positions = zip(
             *(self.columns(IMAGES, part, ["image_id", "position"]) for part in self.parts), strict=True
         )
@@ -110,13 +110,13 @@ class Manifest:
         return concatenate([self.images(part) for part in self.parts])
 
     def all_chips(self, kind: str) -> Chips:
-        """Chips of one kind, all parts."""
+        """Chips of one kind, of all parts."""
         return concatenate([self.chips(part, kind) for part in self.parts])
 
     def check_references(
         self, part: int, kind: str, images: Images, annotations: Annotations, chips: Chips, labels: Labels | None = None
     ) -> None:
-        """Raise WorkdirError where the tables of one part do not belong together, row by row."""
+        """Raise WorkdirError if rows of one part's tables refer to rows that do not exist."""
         categories = np.array([category.id for category in self.dataset.categories], np.int64)
         self._require(fault_of_references(images, annotations, chips, labels, categories), CHIPS, part, kind)
 
@@ -129,14 +129,14 @@ class Manifest:
         return np.asarray(self._epoch(epoch, ["chip_id"])["chip_id"].to_numpy())
 
     def epoch_size(self, epoch: int) -> int:
-        """How many chips an epoch lists; its list is not read."""
+        """The number of chips of an epoch; the list itself is not read."""
         return int(self._epoch(epoch, []).num_rows)
 
     def image_dir(self, given: Path | None) -> Path:
-        """The folder of the images: ``given``, the one recorded, or one of the usual places beside the COCO file.
+        """The folder of the images: ``given``, the recorded one, or one of the usual folders next to the COCO file.
 
         Raises:
-            ImageDirectoryError: none of them holds the images.
+            ImageDirectoryError: none of these folders holds the images.
         """
         names = [str(name) for part in self.parts for name in self.images(part).file_name]
         recorded = self.dataset.image_dir
@@ -151,7 +151,7 @@ class Manifest:
         return found.resolve() if is_local(found) else found
 
     def _epoch(self, epoch: int, columns: list[str]) -> pa.Table:
-        # a run of mine-negatives that was stopped may have left its epochs beside an older dataset.json
+        # an interrupted mine-negatives may have written epochs that are newer than dataset.json
         cure = REMINE if self.dataset.negatives else f"{REMINE}, or {REBUILD.removeprefix('run ')}"
         return read_table(self.epoch_path(epoch), EPOCH, self.dataset.epochs_id, cure, columns)
 

@@ -1,4 +1,4 @@
-"""The workdir: where every table lies, and dataset.json, which says what belongs together.
+"""The workdir: the place of every table, and dataset.json, which says what belongs together.
 
 dataset.json          source, options, categories, counts; written last, so a workdir without it is not finished
 images/ annotations/ chips/ labels/      Parquet, in parts of `PART_IMAGES` consecutive images
@@ -25,19 +25,19 @@ from chipper.storage.files import read_struct, translate_os_errors, write_json
 
 
 class Workdir:
-    """Where the files of one workdir lie."""
+    """The paths of the files of one workdir."""
 
     def __init__(self, path: Path, shards: Path | None = None) -> None:
         self.path = path
         self.shards = shards or path / "shards"
-        """Where the shards lie: a folder, or a URL."""
+        """The place of the shards: a folder, or a URL."""
 
     def __repr__(self) -> str:
         return f"Workdir({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         if not self.exists():
-            return paragraph(f"No finished workdir lies in {self.path} yet.")
+            return paragraph(f"There is no finished workdir in {self.path} yet.")
         dataset = self.dataset()
         tables = [two_columns(positive_rows(dataset), f"Positive chips in {self.path}")]
         if dataset.negatives is not None:
@@ -50,10 +50,10 @@ class Workdir:
         return self.path / "runs"
 
     def run_dir(self, name: str, asked_by: str = "name") -> Path:
-        """The folder of the training run ``name``, which the option ``asked_by`` gave.
+        """The folder of the training run ``name``; ``asked_by`` is the option that the name came from.
 
         Raises:
-            OptionError: it is not a plain name.
+            OptionError: ``name`` is not a plain name.
         """
         if not usable_name(name) or "/" in name or "\\" in name:
             raise OptionError(
@@ -62,7 +62,7 @@ class Workdir:
         return self.runs / name
 
     def exists(self) -> bool:
-        """Whether a finished build-positives lies here."""
+        """Whether build-positives has finished here."""
         return (self.path / DATASET).exists()
 
     def dataset(self) -> Dataset:
@@ -78,7 +78,7 @@ class Workdir:
             check_contents(dataset)
         except FileNotFoundError:
             raise WorkdirError(
-                f"{path} does not exist: no finished workdir lies there; run `chipper build-positives coco.json` first, "
+                f"{path} does not exist: there is no finished workdir; run `chipper build-positives coco.json` first, "
                 f"or give another {option('workdir')}"
             ) from None
         except (ValueError, SchemaMismatch, OSError) as error:
@@ -86,17 +86,17 @@ class Workdir:
         return dataset
 
     def open(self) -> Manifest:
-        """Read dataset.json, by which the tables can be read; errors are those of `dataset`."""
+        """Read dataset.json, which is needed to read the tables. Raises the same errors as `dataset`."""
         return Manifest(self.path, self.dataset())
 
     def commit(self, dataset: Dataset) -> None:
-        """Write dataset.json: from here on the workdir is what it says."""
+        """Write dataset.json; this makes the new state of the workdir valid."""
         write_json(self.path / DATASET, dataset)
 
     def clear(self) -> None:
-        """Remove the tables that chipper wrote, dataset.json first, and nothing else: folders of these names may be others'.
+        """Remove the tables that chipper wrote, dataset.json first. Other files in these folders are kept.
 
-        Shards stay. Those of the same chips are used again, and the next export removes the others.
+        Shards are kept. The next export uses shards with the same chips again, and removes the others.
         """
         written = [DATASET, f"shards/{DATASET}", "skipped.parquet", "epochs/epoch-[0-9]*.parquet"]
         for folder in (IMAGES.name, ANNOTATIONS.name, CHIPS.name, LABELS.name):

@@ -1,1 +1,1 @@
-"""SNIPER's rules as pure functions, columns in and columns out: which windows are chips, and which labels they get."""
+"""SNIPER's rules as pure functions from columns to columns: which windows become chips, and which labels they get."""

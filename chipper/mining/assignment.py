@@ -1,4 +1,4 @@
-"""Which scale each box is for, and which it goes to when no chip there can hold it."""
+"""The scales that each box is assigned to, including boxes that no chip of their own scales can contain."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Bools = npt.NDArray[np.bool_]
 class Assignment:
     """S scales, n annotations; crowds belong to no scale."""
 
-    in_range: Bools  # (S, n) sqrt(w * h) lies in the scale's valid range
-    holdable: Bools  # (S, n) some candidate window of the scale holds the box whole
-    moved: Bools  # (S, n) a chip of this scale stands in for the box's own scales
+    in_range: Bools  # (S, n) sqrt(w * h) is in the scale's valid range
+    holdable: Bools  # (S, n) at least one candidate window of the scale contains the complete box
+    moved: Bools  # (S, n) moved to this scale, because no chip of the box's own scales can contain it
 
     @property
     def targets(self) -> Bools:
@@ -31,17 +31,17 @@ class Assignment:
 
     @property
     def of_scale(self) -> Bools:
-        """(S, n) boxes that count as this scale's: in its range, or moved to it."""
+        """(S, n) boxes that belong to this scale: in its valid range, or moved to it."""
         return self.in_range | self.moved
 
     @property
     def without_range(self) -> Bools:
-        """(n,) boxes that no valid range holds, and crowds."""
+        """(n,) boxes that are in no valid range, and crowds."""
         return np.asarray(~self.in_range.any(axis=0))
 
     @property
     def uncoverable(self) -> Bools:
-        """(n,) boxes of some range that no chip of their own or a coarser scale can hold."""
+        """(n,) boxes that are in a valid range, but no chip of their own scales or of a coarser scale can contain them."""
         return np.asarray(self.in_range.any(axis=0) & ~self.targets.any(axis=0))
 
 
@@ -50,8 +50,8 @@ def assign(
 ) -> Assignment:
     """Assign every annotation to scales (design, rule 2).
 
-    A box belongs to each scale whose valid range holds it. If none of those can hold it in a chip, it moves to the
-    nearest coarser scale that can. The published code drops such boxes without a word, up to 1 % on COCO.
+    A box belongs to each scale whose valid range includes it. If no chip of these scales can contain it, it moves to the
+    nearest coarser scale with a chip that can. The published code silently drops such boxes, up to 1 % on COCO.
     """
     image = Groups.of(images.image_id, annotations.image_id).row
     box = annotations.box
@@ -60,7 +60,7 @@ def assign(
     holdable = np.empty_like(in_range)
     for s in range(len(options.scales)):
         on_canvas = pyramid.boxes(s, image, box)
-        # a sliver at the edge may lie beyond the whole px of a canvas that ends before its image does: nothing to see there
+        # the canvas is rounded to whole px, so a thin box at the edge can be outside it; no chip shows such a box
         holdable[s] = (on_canvas[:, 2:] > on_canvas[:, :2]).all(axis=1)
         for low, high, canvas in ((0, 2, pyramid.width), (1, 3, pyramid.height)):
             first, last = candidates.windows_holding(

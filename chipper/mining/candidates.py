@@ -1,7 +1,7 @@
-"""Candidate windows: a grid at multiples of the stride, plus the windows flush with the right and bottom edges.
+"""Candidate windows: a grid at multiples of the stride, plus windows aligned with the right and bottom edges.
 
-A window is K px long on each axis, so axes are treated alike and apart. Where the canvas is not longer than K there is
-one window, at 0. (SNIPER, section 3.1, with the flush windows of the published code.)
+A window is K px long on both axes, so each axis is computed separately, in the same way. If the canvas is not longer than
+K, there is one window, at 0. (SNIPER, section 3.1; the windows at the edges are from the published code.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def count(canvas: npt.ArrayLike, chip_size: int, stride: int) -> Ints:
 
 
 def positions(index: npt.ArrayLike, canvas: npt.ArrayLike, chip_size: int, stride: int) -> Ints:
-    """Where window number ``index`` starts, in canvas px."""
+    """The start of window number ``index``, in canvas px."""
     room = np.maximum(np.asarray(canvas, dtype=np.int64) - chip_size, 0)
     return np.minimum(np.asarray(index, dtype=np.int64) * stride, room)
 
@@ -27,11 +27,11 @@ def positions(index: npt.ArrayLike, canvas: npt.ArrayLike, chip_size: int, strid
 def windows_holding(
     low: npt.ArrayLike, high: npt.ArrayLike, canvas: npt.ArrayLike, chip_size: int, stride: int
 ) -> tuple[Ints, Ints]:
-    """First and last window that hold [low, high] (canvas px) whole; first > last where none does."""
+    """First and last window that contain all of [low, high] (canvas px); first > last if no window does."""
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     room = np.maximum(np.asarray(canvas, dtype=np.int64) - chip_size, 0)
     number = -(-room // stride) + 1
     first = np.maximum(np.ceil((high - chip_size) / stride), 0).astype(np.int64)
     last = np.where(low >= room, number - 1, np.floor(low / stride).astype(np.int64))
-    # a box that ends beyond the last window's end fits nowhere; ceil above already says so, but for rounding's sake:
+    # a box that ends beyond the last window fits nowhere; ceil gives that result too, except for rounding errors
     return np.where(high > room + chip_size, number, first), last

@@ -1,7 +1,7 @@
 """Greedy cover of boxes by candidate windows (SNIPER, section 3.1).
 
-At each step the window that holds most uncovered boxes whole is taken; ties go to a random one of them, drawn from the
-image's own seed, so the result depends on nothing but the inputs. The count of every window is exact at every step.
+Each step picks the window that contains the most uncovered boxes. Ties are broken at random with the image's own seed, so
+the result depends only on the inputs. The count of every window is exact at every step.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Windows:
-    """Picked windows of many images, image by image in the order of picking."""
+    """Picked windows of many images, grouped by image, in the order of picking."""
 
-    image: Ints  # (m,) number of the image in the call
+    image: Ints  # (m,) index of the image in the call
     x: Ints  # (m,) canvas px
     y: Ints  # (m,) canvas px
-    count: Ints  # (m,) boxes that the window was the first to cover
-    window_of_box: Ints  # (n,) row in these columns of the window that first covered the box, or -1
+    count: Ints  # (m,) number of boxes that this window was the first to cover
+    window_of_box: Ints  # (n,) for each box the row of the window that covered it first, or -1
 
 
 def cover(
@@ -44,13 +44,13 @@ def cover(
 
     Args:
         offsets: (images + 1,) image i has the boxes offsets[i]:offsets[i + 1].
-        boxes: (n, 4) x1 y1 x2 y2 in canvas px, inside the canvas; NaN rows are left out.
+        boxes: (n, 4) x1 y1 x2 y2 in canvas px, inside the canvas; rows of NaN are ignored.
         canvas_width: (images,) px.
         canvas_height: (images,) px.
-        seeds: (images,) where each image's random choices start.
+        seeds: (images,) the seed of each image's random choices.
         chip_size: K, px.
         stride: distance of the candidate windows, px.
-        minimum: stop when no window holds at least so many uncovered boxes.
+        minimum: stop when no window contains at least this many uncovered boxes.
     """
     image = Groups(offsets).row
     with np.errstate(invalid="ignore"):

@@ -1,7 +1,7 @@
-"""Epochs: which chips are seen in which order (design, rules 3 and 6).
+"""Epochs: which chips are used in an epoch, and in which order (design, rules 3 and 6).
 
-Draws and places hash (seed, epoch, chip id), so they depend on no other chip: chips can be chosen part by part, and put in
-order one range of hashes after the other.
+Random choices and the order are hashes of (seed, epoch, chip id). They do not depend on other chips, so chips can be chosen
+part by part, and sorted one range of hashes at a time.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from chipper.columns import CHIPS_PER_IMAGE, FIRST_NEGATIVE, Ints
 from chipper.grouping import Groups
 from chipper.seeds import hashed
 
-_DRAW, _SHUFFLE = 1, 2  # two unrelated random choices of the same epoch
+_DRAW, _SHUFFLE = 1, 2  # two independent random choices of the same epoch
 
 
 def chosen_chips(chip_id: Ints, variant: Ints, variants: int, epoch: int, per_image: int, seed: int) -> Ints:
-    """Which chips of some images an epoch shows, as ids in no special order.
+    """The chips of some images that an epoch uses, as ids in no special order.
 
-    The positives of variant ``epoch`` mod ``variants``, and of its negatives at most ``per_image`` an image, drawn anew
-    each epoch.
+    These are all positive chips of variant ``epoch`` mod ``variants``, and at most ``per_image`` of its negative chips of
+    each image. Each epoch draws its negative chips again.
     """
     ids = chip_id[variant == epoch % variants]
     negative = ids % CHIPS_PER_IMAGE >= FIRST_NEGATIVE
@@ -31,11 +31,11 @@ def chosen_chips(chip_id: Ints, variant: Ints, variants: int, epoch: int, per_im
 
 
 def in_training_order(chosen: Ints, epoch: int, seed: int, first: int = 0, ranges: int = 1) -> Ints:
-    """Those of the chips ``chosen`` that stand in range ``first`` of ``ranges`` (a power of 2), in training order.
+    """The chips of ``chosen`` whose hash is in range ``first`` of ``ranges`` (a power of 2), in training order.
 
-    The order of an epoch is that of its ranges, one after the other.
+    The epoch's order is range 0, then range 1, and so on.
     """
-    place = hashed(seed, epoch, _SHUFFLE, chosen)  # different ids have different hashes, so there are no ties
+    place = hashed(seed, epoch, _SHUFFLE, chosen)  # different ids have different hashes, so no ties occur
     if ranges > 1:
         here = place >> np.uint64(64 - (ranges.bit_length() - 1)) == first
         chosen, place = chosen[here], place[here]

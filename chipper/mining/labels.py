@@ -1,4 +1,4 @@
-"""Labels: what each chip shows of the annotations of its image (design, rule 4)."""
+"""Labels: the annotations that are visible in each chip (design, rule 4)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from chipper.mining.options import PositiveOptions
 from chipper.mining.pyramid import Pyramid
 
 SMALLEST_SIDE = 10
-"""Chip px. A smaller label is ignored; the published code drops it, so that it silently becomes background."""
+"""Chip px. A smaller label is ignored; the published code drops it, so the object silently becomes background."""
 
 WHOLE = 1 - 1e-6
-"""A share of the best view from here on is as good: the rest is rounding."""
+"""From this share on, a view counts as complete, or as good as the best view; the rest is rounding."""
 
 
 def label_chips(
@@ -25,11 +25,12 @@ def label_chips(
     options: PositiveOptions,
     assignments: tuple[Assignment, ...],
 ) -> Labels:
-    """Labels of ``chips``, which stand in the order of their ids; the labels come chip by chip.
+    """Labels of ``chips``, which must be sorted by id; the labels are in the order of the chips.
 
-    Every annotation that shares area with a chip's content is kept, clipped to it, however many there are. It is *valid*
-    when it is of the chip's scale and is seen whole here, or no chip among ``chips`` of the same image, variant and
-    scale shows more of it. It is *ignored* when it is a crowd or under `SMALLEST_SIDE` on a side in the chip.
+    Every annotation that overlaps a chip's content becomes a label of the chip, clipped to the content. A label is *valid*
+    if the annotation belongs to the chip's scale and either is completely visible in this chip, or no other chip in
+    ``chips`` of the same image, variant and scale shows more of it. A label is *ignored* if it is a crowd, or if a side is
+    shorter than `SMALLEST_SIDE` in the chip.
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     of_images = Groups.of(images.image_id, annotations.image_id)
@@ -54,7 +55,7 @@ def _label_scale(
     offsets: np.ndarray,
     of_scale: np.ndarray,
 ) -> Labels:
-    """Labels of chips of one scale and variant; ``boxes`` (n, 4) are the annotations on that scale's canvases."""
+    """Labels of chips of one scale and variant; ``boxes`` (n, 4) are the annotations' boxes in canvas px of that scale."""
     origin = np.stack([chips.x, chips.y], axis=1).astype(np.float64)
     content = np.stack([chips.content_width, chips.content_height], axis=1).astype(np.float64)
     windows = np.concatenate([origin, origin + content], axis=1)

@@ -1,4 +1,4 @@
-"""Negative chips: windows where a weak proposal network expects objects and no positive chip looks (SNIPER, section 3.2)."""
+"""Negative chips: windows with proposals that no positive chip contains (SNIPER, section 3.2)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from chipper.mining.positives import chips_at, number_chips
 from chipper.mining.pyramid import Pyramid
 from chipper.seeds import hashed
 
-_NEGATIVE_TIES = 1 << 20  # added to the scale index, so that positives and negatives draw different ties
+_NEGATIVE_TIES = 1 << 20  # added to the scale index, so that positives and negatives break ties differently
 
 
 def best_proposals(proposals: Proposals, images: Images, options: NegativeOptions) -> Proposals:
-    """The proposals that count: clipped to the image, best first, after NMS, at most ``max_proposals`` an image.
+    """The proposals to use: clipped to the image, best first, after NMS, at most ``max_proposals`` per image.
 
-    Boxes without area inside the image and those that are not finite are left out.
+    Boxes that are not finite or have no area inside the image are left out.
     """
     of_images = Groups.of(images.image_id, proposals.image_id)
     image = of_images.row
@@ -56,9 +56,10 @@ def choose_negatives(
 ) -> Chips:
     """Choose the negative chips of every variant, from `best_proposals` and the positive chips of the same images.
 
-    Per scale, proposals that a positive chip holds whole are set aside; so are those too large for a finer scale, or too
-    small for the coarsest (its other bound is left open, as in the published code). The rest are covered greedily, and
-    a window counts while it is the first to hold at least ``minimum`` of them.
+    For each scale, proposals that a positive chip contains completely are removed. For the coarsest scale, proposals below
+    the valid range are removed too, and for the other scales proposals above it; the other bound is not applied, as in the
+    published code. The rest are covered greedily, as long as the next window contains at least ``minimum`` proposals that
+    are not covered yet.
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     of_images = Groups.of(images.image_id, proposals.image_id)
@@ -84,9 +85,9 @@ def choose_negatives(
 def chosen_for(
     images: Images, proposals: Proposals, positives: Chips, negatives: Chips, options: PositiveOptions
 ) -> Bools:
-    """(n,) the proposals that ``negatives``, the negative chips of one variant, were chosen for.
+    """(n,) which proposals were covered by ``negatives``, the negative chips of one variant.
 
-    Arguments are those of `choose_negatives`; ``positives`` are the positive chips of the same variant.
+    The arguments are as in `choose_negatives`; ``positives`` are the positive chips of the same variant.
     """
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     of_images = Groups.of(images.image_id, proposals.image_id)
@@ -101,7 +102,7 @@ def chosen_for(
 def _free(
     images: Images, proposals: Proposals, pyramid: Pyramid, positives: Chips, options: PositiveOptions, s: int
 ) -> tuple[Ints, Floats]:
-    """The proposals of a scale that no positive chip holds whole: their rows, and (n, 4) boxes on its canvases."""
+    """The proposals of a scale that no positive chip contains completely: their rows, and (n, 4) boxes in canvas px."""
     of_images = Groups.of(images.image_id, proposals.image_id)
     sides = proposals.box[:, 2:] - proposals.box[:, :2]
     size = np.sqrt(sides.prod(axis=1))
@@ -114,7 +115,7 @@ def _free(
 
 
 def _windows(images: Images, chips: Chips, s: int, chip_size: int) -> tuple[Ints, Floats]:
-    """The windows of a scale: (images + 1,) bounds of each image's, and (n, 4) canvas px."""
+    """The chips of a scale as windows: (images + 1,) row offsets of the images, and (n, 4) boxes in canvas px."""
     some = chips[chips.scale_index == s]
     corner = np.stack([some.x, some.y], axis=1).astype(np.float64)
     return Groups.of(images.image_id, some.image_id).offsets, np.concatenate([corner, corner + chip_size], axis=1)

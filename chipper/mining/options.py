@@ -1,4 +1,4 @@
-"""The options of each stage, checked when made."""
+"""The options of each mining stage; they are checked when they are created."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chipper.mining.scales import DEFAULT_SCALES, Scale, ValidRange, parse_scale
 from chipper.seeds import hashed
 
 STRIDE = "32"  # px; SNIPER, section 3.1
-LARGEST_CHIP = 16_384  # px; a batch of larger ones fits into no GPU, and JPEG ends at 65,535
+LARGEST_CHIP = 16_384  # px; a batch of larger chips does not fit into GPU memory, and JPEG's limit is 65,535
 MOST_VARIANTS = 1_000
 MOST_EPOCHS = 10_000
 
 
 @dataclass(frozen=True)
 class PositiveOptions:
-    """Which windows are positive chips, and how many epochs list them."""
+    """Which windows become positive chips, and how many epochs are listed."""
 
     scales: tuple[Scale, ...]
     valid_ranges: tuple[ValidRange, ...]
@@ -45,7 +45,7 @@ class PositiveOptions:
         if self.stride_high > self.chip_size:
             raise OptionError(
                 f"{option('stride')} {self.stride_high} is over the chip size {self.chip_size}: windows would "
-                "leave gaps; give less"
+                "leave gaps; give a smaller stride"
             )
         sixty_four_bits("seed", self.seed)
 
@@ -53,16 +53,16 @@ class PositiveOptions:
     def parse(
         cls, scales: str = DEFAULT_SCALES, valid_ranges: str | None = None, stride: str = STRIDE, **rest: Any
     ) -> PositiveOptions:
-        """From texts like ``512,1.667,3``, ``120:,32:150,:80`` and ``56-59``; the other options are fields.
+        """Options from texts like ``512,1.667,3``, ``120:,32:150,:80`` and ``56-59``; ``rest`` are fields of the class.
 
         Raises:
-            OptionError: an option makes no sense.
+            OptionError: an option has an invalid value.
         """
         parsed = parse_scales(scales)
         factors = [scale.factor for scale in parsed if scale.factor is not None]
         if factors != sorted(factors):
             raise OptionError(
-                f"{option('scales')} is {scales}; give scales from coarse to fine, and their valid ranges alike"
+                f"{option('scales')} is {scales}; give scales from coarse to fine, and their valid ranges in the same order"
             )
         low, dash, high = stride.partition("-")
         try:
@@ -75,16 +75,16 @@ class PositiveOptions:
         return cls(parsed, ranges, stride_low=bounds[0], stride_high=bounds[1], **rest)
 
     def stride(self, variant: int) -> int:
-        """The stride of a variant: drawn from the range once, as the published code does once an epoch."""
+        """The stride of a variant, drawn once from the range; the published code draws one for each epoch."""
         width = self.stride_high - self.stride_low + 1
         return self.stride_low + int(hashed(self.seed, variant) % width)
 
     def step(self, variant: int) -> int:
-        """Distance of the places where a positive window may stand, px."""
+        """Distance between the possible positions of a positive chip, px."""
         return 1 if self.placement == "slide" else self.stride(variant)
 
     def as_text(self) -> dict[str, Any]:
-        """As dataset.json stores them; `from_text` reads it back."""
+        """The options as dataset.json stores them; `from_text` reads them back."""
         return {
             "scales": ",".join(map(str, self.scales)),
             "valid_ranges": ",".join(map(str, self.valid_ranges)),
@@ -101,7 +101,7 @@ class PositiveOptions:
 
     @classmethod
     def from_text(cls, stored: dict[str, Any]) -> PositiveOptions:
-        """The options that `as_text` wrote. Raises ValueError where they are not such."""
+        """The options that `as_text` wrote. Raises ValueError if ``stored`` is not valid."""
         if stored.keys() != (wanted := cls.parse().as_text()).keys():
             raise ValueError(f"its options are not {', '.join(wanted)}")
         for name, value in wanted.items():
@@ -115,13 +115,13 @@ class PositiveOptions:
 
 @dataclass(frozen=True)
 class NegativeOptions:
-    """Which windows are negative chips (SNIPER, section 3.2; the thresholds are the published code's)."""
+    """Which windows become negative chips (SNIPER, section 3.2; the thresholds are from the published code)."""
 
-    max_proposals: int = bounded(900, 1)  # of an image; 300 for each of three scales
-    nms: float = 0.7  # IoU over which the proposal with the lower score is dropped
-    min_proposals_finest: int = 25  # in a negative chip of the finest scale
-    min_proposals: int = 10  # in one of the other scales
-    per_image: int = bounded(2, 0)  # negative chips of an image in an epoch, at most
+    max_proposals: int = bounded(900, 1)  # per image; 300 for each of three scales
+    nms: float = 0.7  # above this IoU, the proposal with the lower score is dropped
+    min_proposals_finest: int = 25  # per negative chip of the finest scale
+    min_proposals: int = 10  # per negative chip of the other scales
+    per_image: int = bounded(2, 0)  # at most this many negative chips of an image in each epoch
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -130,5 +130,5 @@ class NegativeOptions:
             raise OptionError(f"{option('nms')} is {self.nms:g}; it is an IoU, over 0 and at most 1")
 
     def minimum(self, scale_index: int, scales: int) -> int:
-        """Proposals that a negative chip of a scale must hold; the last scale is the finest."""
+        """The number of proposals that a negative chip of a scale must contain; the last scale is the finest."""
         return self.min_proposals_finest if scale_index == scales - 1 else self.min_proposals

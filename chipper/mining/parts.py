@@ -1,4 +1,4 @@
-"""Ranges of consecutive images that are mined one by one, and what is counted of them."""
+"""Parts: ranges of consecutive images that are mined one at a time, and the counts of their chips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PART_IMAGES = 10_000
 
 
 def parts_of(images: Images, annotations: Annotations) -> list[tuple[Images, Annotations]]:
-    """Ranges of `PART_IMAGES` consecutive images with their annotations: always the same, whoever mines them."""
+    """Ranges of `PART_IMAGES` consecutive images with their annotations; the number of workers does not change them."""
     of_images = Groups.of(images.image_id, annotations.image_id)
     starts = range(0, len(images), PART_IMAGES)
     ends = [min(start + PART_IMAGES, len(images)) for start in starts]

@@ -1,6 +1,7 @@
-"""What mining a data set would give, without touching an image: chips, pixels, coverage and bytes, scale by scale.
+"""A forecast of mining a data set, without reading an image: chips, pixels, coverage and bytes of each scale.
 
-Compared with what users would do otherwise: slide a window over every canvas, or train on whole images of 800 x 1333 px.
+The forecast is compared with the alternatives: sliding windows over every canvas, and training on complete images of
+800 x 1333 px.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ SMALL = 32.0
 """Chip px; COCO calls smaller objects small."""
 
 WHOLE_IMAGE_PIXELS = 800 * 1333
-"""Of one image in the usual single-scale training, which the paper compares with (SNIPER, section 5)."""
+"""Pixels of one image in the usual single-scale training, which the paper compares with (SNIPER, section 5)."""
 
 OVERLAPS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.9375)
-"""Shares of its side that a sliding window may share with the next one; the last is a stride of 32 px at 512."""
+"""Overlap of a sliding window with the next one, as a share of its side; the last is a stride of 32 px at 512."""
 
 USUAL_OVERLAP = 0.2
-"""What SAHI slices with unless told otherwise."""
+"""SAHI's default overlap."""
 
-# Of JPEGs of photographs at quality 90, 4:2:0, measured on 128 COCO images: a chip of a larger scale holds less detail.
+# For JPEGs of photographs at quality 90, 4:2:0, measured on 128 COCO images: chips of a larger factor have less detail.
 _BYTES_PER_PIXEL, _FALL, _SMALLEST_SCALE = 0.276, 0.377, 0.5
 _JSON_BYTES, _LABEL_BYTES, _TAR_BYTES = (
     286,
@@ -46,33 +47,33 @@ class Plan:
 
     images: int
     images_without_objects: int
-    boxes: int  # that are no crowds
+    boxes: int  # without crowds
     crowds: int
-    covered: int  # boxes whole in some chip
-    moved: int  # of them at a coarser scale than their own
+    covered: int  # boxes that at least one chip contains completely
+    moved: int  # of these, boxes that are covered at a coarser scale than their own
     in_no_range: int
-    unholdable: int  # larger than any chip of their own and coarser scales
+    unholdable: int  # boxes larger than any chip of their own scales and of coarser scales
     labels: int
-    chips: Ints  # (S,) positives of one variant
-    most_chips: int  # of one image
+    chips: Ints  # (S,) positive chips of one variant
+    most_chips: int  # the largest number of chips of one image
     images_with_chips: Ints  # (S,)
     content_pixels: Ints  # (S,) of the chips, without padding
     jpeg_bytes: Floats  # (S,) estimated
-    covered_at: Ints  # (S,) boxes whole in a chip that is for them; most boxes are for two scales
+    covered_at: Ints  # (S,) boxes of the scale that one of its chips contains completely; most boxes have two scales
     only_at: Ints  # (S,) boxes that no other scale covers
-    large_enough: int  # boxes with a sqrt(w * h) of `SMALL` chip px or more in some chip that is for them
-    windows: Ints  # (S, O) of a window slid over every canvas
-    windows_cover: Ints  # (S, O) boxes of ``covered_at`` whole in one of them
-    canvas_pixels: Ints  # (S,) of every canvas, which training on the whole pyramid would look at
+    large_enough: int  # boxes with sqrt(w * h) of at least `SMALL` chip px in a chip of a scale they belong to
+    windows: Ints  # (S, O) number of sliding windows on all canvases
+    windows_cover: Ints  # (S, O) boxes of ``covered_at`` that one of these windows contains completely
+    canvas_pixels: Ints  # (S,) of all canvases: the pixels of training on the complete pyramid
 
     def __add__(self, other: Plan) -> Plan:
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
         return Plan(**{**sums, "most_chips": max(self.most_chips, other.most_chips)})
 
     def report(self, options: PositiveOptions, negatives_per_image: int) -> dict[str, Any]:
-        """Everything that there is to say, as plain values; shares and ratios are not rounded.
+        """The complete plan as plain values; shares and ratios are not rounded.
 
-        ``negatives_per_image`` is what an epoch takes at most (rule 6); how many there will be, only proposals can tell.
+        ``negatives_per_image`` is the maximum of an epoch (rule 6); the actual number depends on the proposals.
         """
         chips, boxes = int(self.chips.sum()), max(self.boxes, 1)
         pixels = options.chip_size**2 / WHOLE_IMAGE_PIXELS / self.images
@@ -130,9 +131,9 @@ class Plan:
         return float(self.jpeg_bytes.sum() + text * self.chips.sum() + _LABEL_BYTES * self.labels)
 
     def _same_coverage(self) -> list[tuple[float, int]]:
-        """For each scale the overlap at which the fewest sliding windows cover what the chips cover, and their number.
+        """For each scale: the overlap that covers the same boxes as the chips with the fewest windows, and their number.
 
-        Where none covers all of it, the one that covers most counts.
+        If no overlap covers all of these boxes, the one that covers the most is used.
         """
         found = []
         for windows, covered, wanted in zip(self.windows, self.windows_cover, self.covered_at, strict=True):
@@ -158,7 +159,7 @@ def plan_of_chips(
     assignment: Assignment,
     labels: int,
 ) -> Plan:
-    """The plan of ``chips``, the positives of one variant, which ``assignment`` was made for and which show ``labels``."""
+    """The plan of ``chips``, the positive chips of one variant, from their ``assignment`` and ``labels``."""
     scales = len(options.scales)
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     content = chips.content_width * chips.content_height
@@ -197,7 +198,7 @@ def plan_of_chips(
 def _slide(
     images: Images, annotations: Annotations, pyramid: Pyramid, assignment: Assignment, chip_size: int
 ) -> tuple[Ints, Ints]:
-    """(S, O) windows of each overlap on every canvas, and how many of the scale's boxes lie whole in one of them."""
+    """(S, O) number of windows on all canvases, and number of the scale's boxes that a window contains completely."""
     image = Groups.of(images.image_id, annotations.image_id).row
     windows = np.zeros((len(pyramid.factor), len(OVERLAPS)), np.int64)
     covered = np.zeros_like(windows)

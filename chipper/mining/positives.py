@@ -18,14 +18,14 @@ from chipper.seeds import hashed
 
 @dataclass(frozen=True)
 class Positives:
-    """The positive chips of some images, every variant, and how boxes were assigned in each variant."""
+    """The positive chips of some images in all variants, and the assignment of boxes in each variant."""
 
     chips: Chips
     assignments: tuple[Assignment, ...]
 
 
 def mine_positives(images: Images, annotations: Annotations, options: PositiveOptions) -> Positives:
-    """Choose the positive chips of every variant; chips come image by image, then by variant, scale and pick."""
+    """Choose the positive chips of every variant; chips are sorted by image, variant, scale and order of picking."""
     pyramid = Pyramid.of(options.scales, images.width, images.height)
     of_images = Groups.of(images.image_id, annotations.image_id)
     image = of_images.row
@@ -55,7 +55,7 @@ def chips_at(
     width = np.minimum(pyramid.width[scale_index, i] - windows.x, chip_size)
     height = np.minimum(pyramid.height[scale_index, i] - windows.y, chip_size)
     corners = np.stack([windows.x, windows.y, windows.x + width, windows.y + height], axis=1)
-    # a canvas rounded up to whole px ends up to half a px after the image does
+    # a canvas that is rounded up to whole px can be up to half a px larger than the image
     source = np.minimum(corners / factor[:, None], np.stack([images.width[i], images.height[i]] * 2, axis=1))
     kinds = np.empty(n, dtype=object)
     kinds[:] = kind
@@ -78,7 +78,7 @@ def chips_at(
 def number_chips(chips: Chips, first: int) -> Chips:
     """Sort chips by image, variant and scale, keeping the order of picking, and number them from ``first`` in each image.
 
-    The id speaks of the image and the chip's number in it alone, so it does not depend on how the work was shared out.
+    The id contains only the image and the chip's number in it, so it does not depend on how work was distributed.
     """
     order = np.lexsort((chips.scale_index, chips.variant, chips.chip_id))
     chips = chips[order]

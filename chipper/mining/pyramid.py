@@ -1,4 +1,4 @@
-"""The pyramid of each image: how large its canvases are and where source pixels land on them."""
+"""The image pyramid: the sizes of an image's canvases, and the conversion of source px to canvas px."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Scale s of image i; S scales, N images."""
+    """Factors and canvas sizes of N images at S scales."""
 
     factor: Floats  # (S, N) canvas px per source px
     width: Ints  # (S, N) canvas px
@@ -28,7 +28,7 @@ class Pyramid:
         return cls(factor, canvas_size(width, factor), canvas_size(height, factor))
 
     def boxes(self, scale_index: int, image: Ints, box: Floats) -> Floats:
-        """(n, 4) canvas px of source-px boxes ``box`` (n, 4) that lie in the images ``image`` (n,)."""
+        """(n, 4) boxes in canvas px from ``box`` (n, 4) in source px; ``image`` (n,) is the index of each box's image."""
         factor = self.factor[scale_index, image]
         across, down = self.width[scale_index, image], self.height[scale_index, image]
         return np.stack(
@@ -49,9 +49,9 @@ def canvas_size(size: npt.ArrayLike, factor: npt.ArrayLike) -> Ints:
 
 
 def to_canvas(coordinate: npt.ArrayLike, factor: npt.ArrayLike, canvas: npt.ArrayLike) -> Floats:
-    """Source px to canvas px: one similarity for the whole canvas.
+    """Convert source px to canvas px, with one factor for the complete canvas.
 
-    The canvas is a whole number of px, so it can end up to half a px before the image does; the image ends there too.
+    The canvas is a whole number of px, so it can be up to half a px smaller than the image; coordinates are clipped to it.
     """
     scaled = np.asarray(coordinate, dtype=np.float64) * np.asarray(factor, dtype=np.float64)
     return np.minimum(scaled, np.asarray(canvas, dtype=np.float64))

@@ -1,8 +1,8 @@
-"""Pyramid levels and the object sizes that each is for (SNIPER, section 3.1; the sizes are from SNIP).
+"""Scales (pyramid levels) and the object sizes of each scale, its valid range (SNIPER, section 3.1; the sizes are from SNIP).
 
-A scale is written ``512`` (32 or more: the long side in px), ``1.667`` (a factor) or ``800:1280`` (short side with a cap
-on the long one). A valid range ``low:high`` holds sqrt(w * h) of a box in source pixels, low inclusive, high exclusive;
-a bound left out is 0 or infinity.
+A scale is written ``512`` (32 or more: the long side in px), ``1.667`` (a factor) or ``800:1280`` (short side, with a cap
+on the long side). A valid range ``low:high`` limits sqrt(w * h) of a box in source px; low is inclusive, high is exclusive.
+A missing bound is 0 or infinity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chipper.errors import OptionError, option
 
 DEFAULT_SCALES = "512,1.667,3"
 DEFAULT_VALID_RANGES = "120:,32:150,:80"
-LARGEST_SIDE = 2**20  # px of a canvas
+LARGEST_SIDE = 2**20  # canvas px
 SMALLEST_LONG_SIDE = 32  # a smaller number is a factor
 
 Floats = npt.NDArray[np.float64]
@@ -41,17 +41,19 @@ class Scale:
 
     @classmethod
     def parse(cls, text: str) -> Scale:
-        """Read ``512``, ``1.667`` or ``800:1280``; OptionError if it is none of them."""
+        """Read ``512``, ``1.667`` or ``800:1280``. Raises OptionError for any other text."""
         try:
             numbers = [float(part) for part in text.split(":")]
         except ValueError:
             numbers = []
         if not 1 <= len(numbers) <= 2 or not all(math.isfinite(n) and n > 0 for n in numbers):
             raise OptionError(
-                f"{option('scales')}: {text!r} is no scale; write 512 (long side), 1.667 (factor) or 800:1280 (short:cap)"
+                f"{option('scales')}: {text!r} is not a scale; write 512 (long side), 1.667 (factor) or 800:1280 (short:cap)"
             )
         if max(numbers) > LARGEST_SIDE:
-            raise OptionError(f"{option('scales')}: {text!r} is beyond {LARGEST_SIDE} px; write 512, 1.667 or 800:1280")
+            raise OptionError(
+                f"{option('scales')}: {text!r} is over the limit, {LARGEST_SIDE}; give less, like 512 or 3"
+            )
         if len(numbers) == 2:
             if numbers[1] < numbers[0]:
                 raise OptionError(
@@ -61,7 +63,7 @@ class Scale:
         return cls(long_side=numbers[0]) if numbers[0] >= SMALLEST_LONG_SIDE else cls(factor=numbers[0])
 
     def factors(self, width: npt.ArrayLike, height: npt.ArrayLike) -> Floats:
-        """Canvas px per source px for images of the given sizes; both axes share it, so shapes are kept."""
+        """Canvas px per source px for images of the given sizes; both axes have the same factor, so shapes are kept."""
         w, h = np.asarray(width, dtype=np.float64), np.asarray(height, dtype=np.float64)
         if self.factor is not None:
             return np.full(np.broadcast(w, h).shape, self.factor)
@@ -85,7 +87,7 @@ class ValidRange:
 
     @classmethod
     def parse(cls, text: str) -> ValidRange:
-        """Read ``120:``, ``32:150`` or ``:80``; OptionError otherwise."""
+        """Read ``120:``, ``32:150`` or ``:80``. Raises OptionError for any other text."""
         low, colon, high = text.partition(":")
         try:
             bounds = (float(low) if low else 0.0, float(high) if high else math.inf)
@@ -93,18 +95,18 @@ class ValidRange:
             bounds = (1.0, 0.0)
         if not colon or not 0 <= bounds[0] < bounds[1]:
             raise OptionError(
-                f"{option('valid_ranges')}: {text!r} is no range; write low:high in source px, like 32:150, 120: or :80"
+                f"{option('valid_ranges')}: {text!r} is not a range; write low:high in source px, like 32:150, 120: or :80"
             )
         return cls(*bounds)
 
     def holds(self, sizes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which sizes lie in the range."""
+        """Which sizes are in the range."""
         values = np.asarray(sizes)
         return np.asarray((values >= self.low) & (values < self.high))
 
     @property
     def words(self) -> str:
-        """As a legend says it."""
+        """The range as text for legends."""
         if self.low and self.high < math.inf:
             return f"{self.low:g} to {self.high:g} px"
         return (
@@ -128,7 +130,7 @@ def parse_valid_ranges(text: str | None, scales: tuple[Scale, ...]) -> tuple[Val
     """Read one range per scale; None gives the defaults, which are for three scales.
 
     Raises:
-        OptionError: the number of ranges differs from that of scales, or finer scales are not for smaller boxes.
+        OptionError: the numbers of ranges and scales differ, or a finer scale has larger bounds than a coarser one.
     """
     if text is None and len(scales) != len(DEFAULT_VALID_RANGES.split(",")):
         raise OptionError(

@@ -1,9 +1,9 @@
-"""Cover of boxes by windows that may stand anywhere: fewer than on a grid (`--placement slide`).
+"""Cover boxes with windows at any position; this needs fewer windows than a grid (`--placement slide`).
 
-A window can be moved right and down until its left and top edges meet boxes that it holds, and loses none of them. So windows
-at the left edge of one box and the top edge of another are all that need looking at, and the counting of the grid's cover
-serves for them. The greedy choice is then improved by search, and each window slides to a random one of the places from
-where it still holds the boxes that it was taken for, so that objects do not always lie at an edge.
+A window can be moved right and down until its left and top edges touch boxes that it contains, and it still contains all of
+them. So it is enough to consider windows that start at the left edge of one box and the top edge of another, and the greedy
+cover of the grid works for them. A search then tries to reduce the number of windows. Last, each window is moved to a random
+position at which it still contains the boxes that it covers, so that objects are not always at an edge.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from chipper.mining.cover import Windows
 from chipper.seeds import hashed
 
 NODES = 2000
-"""Of the search for fewer windows in one image and scale; docs/benchmarks.md shows what more would bring."""
+"""Limit of the search for fewer windows in one image and scale; docs/benchmarks.md shows the effect of higher limits."""
 
 TOGETHER = 8
-"""Neighbouring windows that are looked at at once in an image of many boxes."""
+"""Number of neighbouring windows that are searched together, in images with many boxes."""
 
-_ROW = 1 << 21  # more than any canvas is long
-_X, _Y = 1, 2  # two unrelated random choices for the same window
+_ROW = 1 << 21  # larger than any canvas side
+_X, _Y = 1, 2  # two independent random choices for the same window
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ def cover_anywhere(
     chip_size: int,
     nodes: int = NODES,
 ) -> Windows:
-    """Cover the boxes of many images by windows at whole px; arguments and result as in `chipper.mining.cover.cover`."""
+    """Cover the boxes of many images with windows at whole px; arguments and result as in `chipper.mining.cover.cover`."""
     image = Groups(offsets).row
     least_x, most_x = _span(boxes[:, 0], boxes[:, 2], canvas_width[image], chip_size)
     least_y, most_y = _span(boxes[:, 1], boxes[:, 3], canvas_height[image], chip_size)
@@ -69,7 +69,7 @@ def cover_anywhere(
 
 
 def _span(low: Floats, high: Floats, canvas: Ints, chip_size: int) -> tuple[Ints, Ints]:
-    """First and last place, in canvas px, of a window that holds [low, high]; first > last where there is none."""
+    """First and last position, in canvas px, of a window that contains [low, high]; first > last if no window does."""
     room = np.maximum(canvas - chip_size, 0)
     least = np.maximum(np.ceil(high - chip_size), 0).astype(np.int64)
     most = np.minimum(np.floor(low).astype(np.int64), room)
@@ -77,7 +77,7 @@ def _span(low: Floats, high: Floats, canvas: Ints, chip_size: int) -> tuple[Ints
 
 
 def _anchored(image: Ints, least: Ints, most: Ints, images: int) -> tuple[Ints, Ints]:
-    """The first and the last of the places to look at of its image, on one axis, that hold each box."""
+    """For each box, on one axis: the first and last of its image's considered positions at which a window contains it."""
     usable = least <= most
     places = np.unique(image[usable] * _ROW + most[usable])
     start = np.searchsorted(places, np.arange(images) * _ROW)[image]
@@ -87,7 +87,10 @@ def _anchored(image: Ints, least: Ints, most: Ints, images: int) -> tuple[Ints, 
 
 
 def _slid(window: Ints, least: Ints, most: Ints, random: npt.NDArray[np.uint64]) -> Ints:
-    """A random place for each window from where it holds its boxes: those rows of ``least`` and ``most``."""
+    """A random position for each window at which it contains all its boxes.
+
+    ``window`` (n,) is each box's window, ``least`` and ``most`` (n,) are the first and last position that contain the box.
+    """
     low, high = np.zeros(random.size, np.int64), np.full(random.size, _ROW)
     np.maximum.at(low, window, least)
     np.minimum.at(high, window, most)

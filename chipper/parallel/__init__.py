@@ -1,1 +1,1 @@
-"""Threads, worker processes and dask clusters, and the progress that they report."""
+"""Threads, worker processes and dask clusters, and progress messages."""

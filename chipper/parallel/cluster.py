@@ -1,8 +1,8 @@
-"""Sharing work out on a dask.distributed cluster, whose machines see the same files.
+"""Distribute work on a dask.distributed cluster; all machines must have access to the same files.
 
-Tasks go to dask itself, one for each part or shard; what comes back is small. Dask starts a task again when its worker is lost,
-maybe while the first attempt is still writing: files that appear whole or not at all make that safe. A task that keeps
-killing its workers is reported. (joblib's own dask backend waits for such a task for ever.)
+Tasks are submitted to dask directly, one for each part or shard; results are small. Dask starts a task again if its worker is
+lost, possibly while the first attempt is still writing; this is safe because files are written atomically. A task that
+repeatedly kills its workers is reported. (joblib's own dask backend would wait forever for such a task.)
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from chipper.errors import ClusterError, DependencyError, option
 from chipper.parallel.workers import Workers
 
 R = TypeVar("R")
-_AHEAD = 4  # tasks waiting for each thread of the cluster, so that arguments do not pile up in the scheduler
-_SECONDS = 60  # to reach the scheduler, and for its first worker to come
+_AHEAD = 4  # waiting tasks per thread of the cluster; the limit keeps arguments from accumulating in the scheduler
+_SECONDS = 60  # timeout for reaching the scheduler, and for its first worker
 
 
 @dataclass(frozen=True)
 class Cluster(Workers):
-    """The workers of a dask scheduler, e.g. ``tcp://10.0.0.1:8786``; ``jobs`` counts for nothing here.
+    """The workers of a dask scheduler, e.g. ``tcp://10.0.0.1:8786``; ``jobs`` is ignored.
 
-    Raises, when work is shared out:
+    Raises, when work is distributed:
         DependencyError: dask.distributed is not installed.
-        ClusterError: the scheduler or its workers cannot be reached, cannot see the folder that is worked in, run another
-            chipper, or a task was lost with its worker too often.
+        ClusterError: the scheduler or its workers cannot be reached, workers cannot see the working folder or run another
+            version of chipper, or a task has lost too many workers.
     """
 
     scheduler: str = ""
-    folder: Path = Path()  # that every worker must see
+    folder: Path = Path()  # every worker must have access to it
 
     def threads(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
         """Results in the order of ``tasks``."""
@@ -62,7 +62,7 @@ class Cluster(Workers):
             ahead = _AHEAD * max(sum(client.nthreads().values()), 1)
             while left or waiting:
                 while left and len(waiting) < ahead:
-                    # not pure: what a task leaves on disk counts, so a result that dask remembers is none
+                    # not pure: a task writes files, so dask must not reuse an earlier result
                     waiting.append(client.submit(function, *left.popleft(), pure=False))
                 future = waiting.popleft()
                 try:
@@ -70,7 +70,7 @@ class Cluster(Workers):
                 except KilledWorker as error:
                     raise ClusterError(
                         f"{function.__name__.strip('_')} lost {error.allowed_failures + 1} workers of {self.scheduler}, the "
-                        f"last {error.last_worker.address}; look into that worker's log: it may need more memory"
+                        f"last {error.last_worker.address}; check that worker's log: it may need more memory"
                     ) from None
                 except (CancelledError, CommClosedError):
                     raise ClusterError(f"the scheduler {self.scheduler} was lost; run the same command again") from None
@@ -93,7 +93,7 @@ class Cluster(Workers):
             for address, (version, sees) in client.run(_probe, str(self.folder)).items():
                 if version != __version__:
                     raise ClusterError(
-                        f"worker {address} runs chipper {version}, this is {__version__}; install the same"
+                        f"worker {address} runs chipper {version}, this is {__version__}; install the same version"
                     )
                 if not sees:
                     raise ClusterError(
@@ -111,5 +111,5 @@ class Cluster(Workers):
 
 
 def _probe(folder: str) -> tuple[str, bool]:
-    """What a worker says of itself: chipper's version, and whether it sees ``folder``."""
+    """A worker's version of chipper, and whether it sees ``folder``."""
     return __version__, Path(folder).is_dir()

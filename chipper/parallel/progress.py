@@ -1,4 +1,4 @@
-"""What a stage tells of itself while it works; the command line decides how to show it."""
+"""Progress messages of a stage; the command line decides how to show them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ log = logging.getLogger("chipper")
 
 
 class Monitor:
-    """Hears of progress and says nothing; the base of what the command line uses.
+    """Receives progress messages and shows nothing; the base class of the command line's monitor.
 
-    A message may hold names of options, which `chipper.errors.spelled` makes readable.
+    A message can contain placeholders of options; `chipper.errors.spelled` replaces them.
     """
 
     def note(self, message: str) -> None:
-        """Something worth a line."""
+        """A message of one line."""
 
     def detail(self, message: str) -> None:
-        """Something that is worth a line to who asked for more, and in the log."""
+        """A detail, shown only with more verbose output and in the log."""
 
     def warn(self, message: str) -> None:
-        """Something that the user should look at."""
+        """A warning that the user should read."""
 
     def skip(self, message: str) -> None:
-        """An item that had to be left out; the rest goes on."""
+        """A warning that one item was left out; the work continues."""
         self.warn(message)
 
     @contextmanager
     def stage(self, what: str) -> Iterator[None]:
-        """While ``what`` goes on, which has no items to count."""
+        """A context manager for the duration of ``what``, a step without countable items."""
         yield
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """While ``what`` goes on: call the result with the number of items done since the last call."""
+        """A context manager for ``what``; call the function it returns with the number of items done since the last call."""
         yield lambda done: None
 
 
@@ -45,7 +45,7 @@ SILENT = Monitor()
 
 
 class LoggingMonitor(Monitor):
-    """Logs as Python's ``logging`` does: progress as information, which is not shown by default, and warnings, which are."""
+    """Logs with Python's ``logging``: progress at level INFO, which is hidden by default, and warnings at level WARNING."""
 
     def note(self, message: str) -> None:
         log.info("%s", spelled(message))

@@ -1,4 +1,4 @@
-"""Sharing work out on one machine. Results never depend on the number of workers, only the time does."""
+"""Distribute work on one machine. The number of workers changes only the time, never the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class _Owned:
-    """A function for other processes, which end when the process that shares out the work has been killed."""
+    """A function for worker processes; it ends the worker if the main process has been killed."""
 
     function: Callable[..., Any]
     owner: int
@@ -31,7 +31,7 @@ class _Owned:
 
 @dataclass(frozen=True)
 class Workers:
-    """``jobs`` workers; -1 is one for each core this process may use."""
+    """``jobs`` workers; -1 means one for each core that this process may use."""
 
     jobs: int = -1
 
@@ -51,7 +51,7 @@ class Workers:
     def threads(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
         """Results in the order of ``tasks``, for functions whose loops release the GIL.
 
-        When a task fails, its error comes once those that are under way have ended: nothing writes on behind it.
+        If a task fails, its error is raised after the running tasks have ended, so that no task writes after the error.
         """
         workers = min(self.count, len(tasks))
         if workers <= 1:
@@ -66,15 +66,15 @@ class Workers:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def processes(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Generator[R, None, None]:
-        """Results as they come, in no order; ``function`` and its tasks are sent to other processes."""
+        """Results in the order in which tasks finish; ``function`` and the tasks are sent to worker processes."""
         workers = min(self.count, len(tasks))
         if workers <= 1:
             return (function(*task) for task in tasks)
         import multiprocessing.resource_tracker
 
-        import joblib  # its import starts multiprocessing's machinery, so only when it is needed
+        import joblib  # imported only when needed, because the import starts multiprocessing's helper processes
 
-        multiprocessing.resource_tracker.ensure_running()  # it unblocks SIGINT when it starts, so before the workers
+        multiprocessing.resource_tracker.ensure_running()  # its start unblocks SIGINT, so it must start before the workers
         own = _Owned(function, os.getpid())
         # memmapping of large arguments is off: a worker must not see files that another run may remove
         parallel = joblib.Parallel(
@@ -87,7 +87,7 @@ class Workers:
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes and threads that are started meanwhile do not hear Ctrl-C: it is for the main process to stop them."""
+    """Processes and threads that are started inside the block ignore Ctrl-C; the main process stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

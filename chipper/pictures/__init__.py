@@ -1,1 +1,1 @@
-"""Chips drawn on their images."""
+"""Draw chips on their images."""

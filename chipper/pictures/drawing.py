@@ -1,4 +1,4 @@
-"""Drawing on pictures so that it can be read on bright and on dark ones: outlines with a halo, dots, captions, chips."""
+"""Drawing that is readable on bright and dark pictures: outlines with a halo, dots, captions, chips."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from chipper.pictures.palette import IGNORED, INVALID, NEGATIVE, VALID, Colour, 
 from chipper.shards.samples import Record
 
 Box = Sequence[float]  # x1 y1 x2 y2, px of the picture, x2 and y2 exclusive
-SOLID, DASHED, DOTTED = (1, 0), (7, 5), (2, 3)  # drawn and left out, in line widths
+SOLID, DASHED, DOTTED = (1, 0), (7, 5), (2, 3)  # lengths of dash and gap, in line widths
 _DARK, _BRIGHT = (12, 12, 12), (255, 255, 255)
-_SMALLEST = 10  # px, of an outline's side, so that small objects are seen, and seen inside it
-_LINED = 14  # px, of a side: a shorter one has no room for a dashed line
-_NEEDS_BRIGHT = 0.08  # brightness of a colour under which a dark halo would hide it
+_SMALLEST = 10  # px, minimum side of an outline, so that small objects stay visible inside it
+_LINED = 14  # px, minimum side for a dashed line
+_NEEDS_BRIGHT = 0.08  # a colour darker than this needs a bright halo
 _ELLIPSIS = "..."
 
 
 def draw_detections(pixels: Image.Image, boxes: Sequence[Sequence[float]], names: Sequence[str]) -> Image.Image:
-    """The image with detections, bbox xywh in source px, each with its name."""
+    """The image with detections (bbox x y w h in source px), each with its name."""
     canvas = pixels.copy()
     draw = ImageDraw.Draw(canvas)
     for (x, y, w, h), name in zip(boxes, names, strict=True):
@@ -53,13 +53,13 @@ def label_style(valid: bool, ignore: bool) -> tuple[Colour, int, tuple[int, int]
 
 
 def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The picture in another size, never without px."""
+    """The picture resized; each side is at least 1 px."""
     width, height = (max(1, side) for side in size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def outline(draw: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int, line: tuple[int, int] = SOLID) -> None:
-    """A rectangle whose line is ``width`` px wide and has a halo around it, dark or, for a dark colour, bright."""
+    """Draw a rectangle with a line of ``width`` px and a halo, which is dark or, for a dark colour, bright."""
     x1, y1, x2, y2 = box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)
     x1, x2 = _widened(x1, x2)
     y1, y2 = _widened(y1, y2)
@@ -82,13 +82,13 @@ def outline(draw: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int, lin
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """A span made `_SMALLEST` px long, if it is shorter."""
+    """The span, extended to `_SMALLEST` px if it is shorter."""
     lacking = max(0.0, _SMALLEST - 1 - (high - low)) / 2
     return low - lacking, high + lacking
 
 
 def dot(draw: ImageDraw.ImageDraw, centre: tuple[float, float], colour: Colour, radius: float) -> None:
-    """A disc with a dark rim."""
+    """Draw a disc with a dark rim."""
     x, y = centre
     draw.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), fill=_DARK)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
@@ -102,7 +102,7 @@ def caption(
     size: int,
     canvas: tuple[int, int],
 ) -> None:
-    """Words on a patch of ``colour`` that stands on ``corner``, moved and shortened so that it lies in the canvas."""
+    """Write words on a patch of ``colour`` above ``corner``, moved and shortened so that it fits into the canvas."""
     room = canvas[0] - 8
     shown = fitted(words, size, room)
     width, height = text_size(shown, size)
@@ -113,7 +113,7 @@ def caption(
 
 
 def write(draw: ImageDraw.ImageDraw, corner: tuple[float, float], words: str, size: int, colour: Colour) -> None:
-    """Words from their top left corner."""
+    """Write words; ``corner`` is their top left corner."""
     draw.text(corner, _shown(words), fill=colour, font=font(size))
 
 
@@ -125,7 +125,7 @@ def text_size(words: str, size: int) -> tuple[int, int]:
 
 
 def fitted(words: str, size: int, width: float) -> str:
-    """The words, or as many of their letters as are ``width`` px wide, the middle left out."""
+    """The words, or if they are wider than ``width`` px, as many letters as fit, without the middle."""
     if text_size(words, size)[0] <= width:
         return words
     low, high = 0, len(words)
@@ -139,20 +139,20 @@ def fitted(words: str, size: int, width: float) -> str:
 
 
 def _without_middle(words: str, letters: int) -> str:
-    """``letters`` of the words, more of their end than of their beginning: names differ there."""
+    """``letters`` letters of the words, more from the end than from the beginning: names mostly differ at the end."""
     begin = letters // 3
     return words[:begin] + _ELLIPSIS + words[len(words) - (letters - begin) :]
 
 
 def _shown(words: str) -> str:
-    """The words on one line, in letters that the font has."""
+    """The words on one line, with characters that the font has."""
     line = "".join(c if c.isprintable() else " " for c in words)
     return line if isinstance(font(12), ImageFont.FreeTypeFont) else line.encode("latin-1", "replace").decode("latin-1")
 
 
 @lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """PIL's own font in a size; where PIL was built without FreeType, its bitmap font, which has one size."""
+    """PIL's default font; if PIL was built without FreeType, its bitmap font, which has only one size."""
     if features.check("freetype2"):
         return ImageFont.load_default(size)
     return ImageFont.load_default_imagefont()

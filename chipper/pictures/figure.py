@@ -1,4 +1,4 @@
-"""Pictures of images and their chips as in SNIPER's figures 1 and 2, and contact sheets of many."""
+"""Pictures of images and their chips as in SNIPER's figures 1 and 2, and contact sheets."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from chipper.shards.samples import Record
 
 INK, MUTED, PAGE = (27, 31, 36), (89, 99, 110), (255, 255, 255)
 _MARGIN, _GAP = 16, 8  # px
-_TITLE, _HEAD, _TEXT = 20, 15, 13  # px, sizes of letters
-PANEL = (960, 720)  # px, at most; a larger image is made smaller
-_SMALL_PANEL, _MOST_ENLARGED = 480, 8  # px of a small image's long side, and how much it may take
+_TITLE, _HEAD, _TEXT = 20, 15, 13  # px, font sizes
+PANEL = (960, 720)  # px, at most; a larger image is shrunk
+_SMALL_PANEL, _MOST_ENLARGED = 480, 8  # px of the long side to which a small image is enlarged, and the largest factor
 _LEGEND_WIDTH = 420  # px, at least
 THUMBNAIL = 176  # px, of a chip
 _COLUMNS = (2, 8)
@@ -30,28 +30,28 @@ _CELL, _CELL_TEXT = (300, 225), 40  # px
 
 @dataclass(frozen=True)
 class PreviewImage:
-    """One image and all that is drawn of it."""
+    """One image and everything to draw for it."""
 
     name: str
     image_id: int
     size: tuple[int, int]  # width and height, source px
-    pixels: Image.Image  # of the whole image, as large or smaller
+    pixels: Image.Image  # of the complete image, in its size or smaller
     box: Floats  # (n, 4) source px
     valid: Bools  # (n,) at some scale
-    ignore: Bools  # (n,) crowds, and what every chip that shows it ignores
+    ignore: Bools  # (n,) crowds, and objects that are ignored in all their chips
     scales: tuple[Scale, ...]
     valid_ranges: tuple[ValidRange, ...]
     positives: Chips
     negatives: Chips
-    mined: bool  # negatives were looked for
+    mined: bool  # negatives were mined
     dots: Floats | None  # (m, 2) source px, centres of the proposals that the negatives were chosen for
-    only: int | None = None  # the one scale that is shown
+    only: int | None = None  # index of the only scale to show
 
 
 def figure(shown: PreviewImage, samples: Sequence[tuple[Image.Image, Record]]) -> Image.Image:
-    """The image with its boxes and positive chips, under it with its negative chips, and the chips beside it.
+    """The image with boxes and positive chips; below it, again with negative chips; at the right, the chips themselves.
 
-    ``samples`` are the chips as pixels and the records of a shard; they are grouped by kind and scale.
+    ``samples`` are the pixels and records of the chips; they are grouped by kind and scale.
     """
     panels = [(_heading(shown, "Positive chips"), draw_positives(shown), _positive_legend(shown))]
     if shown.mined:
@@ -86,7 +86,7 @@ def figure(shown: PreviewImage, samples: Sequence[tuple[Image.Image, Record]]) -
 
 
 def draw_positives(shown: PreviewImage) -> Image.Image:
-    """The image with its boxes and its positive chips, one colour a scale."""
+    """The image with its boxes and its positive chips, one colour per scale."""
     panel, zoom = _panel(shown)
     draw = ImageDraw.Draw(panel)
     width = _line_width(panel)
@@ -98,7 +98,7 @@ def draw_positives(shown: PreviewImage) -> Image.Image:
 
 
 def draw_negatives(shown: PreviewImage) -> Image.Image:
-    """The image with its boxes, its negative chips and, if they are known, the proposals that these were chosen for."""
+    """The image with its boxes, its negative chips and, if known, the proposals that the negative chips were chosen for."""
     panel, zoom = _panel(shown)
     draw = ImageDraw.Draw(panel)
     draw_boxes(draw, shown, zoom)

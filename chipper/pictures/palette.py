@@ -1,7 +1,7 @@
-"""Colours of pictures and charts, the same in both.
+"""The colours of pictures and charts.
 
-Those of scales and negatives stay apart for people who see fewer colours (a test simulates the three kinds of colour
-blindness); labels differ in their line as well: valid ones are solid, invalid ones dashed, ignored ones dotted.
+The colours of scales and negatives are distinguishable for colour-blind people (a test simulates the three kinds of colour
+blindness). Labels also differ in their line: valid labels are solid, invalid ones dashed, ignored ones dotted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SCALE_COLOURS: tuple[Colour, ...] = (
     (87, 204, 204),  # cyan
     (70, 30, 150),  # indigo
 )
-"""Coarse to fine; a sixth scale begins again."""
+"""Coarse to fine; a sixth scale uses the first colour again."""
 
 NEGATIVE: Colour = (245, 95, 0)
 VALID: Colour = (60, 220, 60)
@@ -29,5 +29,5 @@ def scale_colour(scale_index: int) -> Colour:
 
 
 def hex_colour(colour: Colour) -> str:
-    """As HTML and matplotlib write it."""
+    """The colour in the notation of HTML and matplotlib."""
     return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -1,4 +1,4 @@
-"""preview: which images are drawn, and all that is read for it, one image at a time."""
+"""preview: choose the images to draw and read their data, one image at a time."""
 
 from __future__ import annotations
 
@@ -43,34 +43,32 @@ from chipper.shards.samples import Record, SampleWriter, parse_record
 from chipper.shards.shard_set import exported_pixels
 from chipper.storage.files import atomic
 
-COUNT = 12  # images, when no ids are given
+COUNT = 12  # images, if no ids are given
 
 
 @dataclass(frozen=True)
 class PreviewOptions:
-    """What is drawn."""
+    """What to draw."""
 
     image_ids: tuple[int, ...] = ()
-    count: int | None = bounded(
-        None, 1
-    )  # of images, evenly spread, where no ids are given; None: `COUNT`, or a whole sheet
-    scale: str | None = None  # the one scale to show, as build-positives names it
+    count: int | None = bounded(None, 1)  # images, evenly spread, if no ids are given; None: `COUNT`, or one full sheet
+    scale: str | None = None  # the only scale to show, written as in build-positives
     sheet: bool = False  # many images on one picture
-    proposals: Path | None = None  # None: the file that the negatives were mined from, where it is found
-    pixels: PixelOptions = PixelOptions()  # noqa: RUF009, it is frozen; what it leaves open is as in the shards
+    proposals: Path | None = None  # None: the file that the negatives were mined from, if it is found
+    pixels: PixelOptions = PixelOptions()  # noqa: RUF009, it is frozen; options that are None are as in the shards
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
     def images(self) -> int:
-        """Images to draw where no ids are given."""
+        """Number of images to draw if no ids are given."""
         return self.count or (SHEET[0] * SHEET[1] if self.sheet else COUNT)
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """The rows of one image; chips and labels by kind, those of variant 0."""
+    """The rows of one image, with chips and labels of variant 0."""
 
     image: Images
     annotations: Annotations
@@ -81,14 +79,15 @@ class _Tables:
 def preview(
     workdir: Workdir, options: PreviewOptions, out: Path, *, image_dir: Path | None = None, monitor: Monitor = SILENT
 ) -> list[Path]:
-    """Write a picture of each image, or sheets of many: boxes and chips on the image, and the chips themselves.
+    """Write a picture of each image with its boxes and chips, followed by the chips themselves; or contact sheets.
 
-    Chips come from the shards where these hold them, else from the image. What ``options.pixels`` leave open is as in the shards.
+    Chips are read from the shards if they are there, else cut from the image. Options in ``options.pixels`` that are None are
+    as in the shards.
 
     Raises:
         OptionError: an id or the scale is not in the workdir.
         WorkdirError, ImageDirectoryError: there is nothing to draw.
-        ProposalError: the proposals given cannot be used.
+        ProposalError: the given proposals cannot be used.
     """
     pictures = _Pictures(workdir, options, image_dir, monitor)
     written: list[Path] = []
@@ -126,12 +125,12 @@ def planned(workdir: Workdir, options: PreviewOptions, out: Path) -> list[Path]:
 
 def _save(picture: Image.Image, path: Path) -> Path:
     with atomic(path) as file:
-        picture.save(file, "JPEG", quality=92, subsampling="4:4:4")  # thin coloured lines stay what they are
+        picture.save(file, "JPEG", quality=92, subsampling="4:4:4")  # keeps thin coloured lines sharp
     return path
 
 
 class _Pictures:
-    """Goes through the images asked for, with all that is drawn of each; an image that cannot be opened is left out."""
+    """Iterates over the chosen images with everything to draw; an image that cannot be opened is left out."""
 
     def __init__(self, workdir: Workdir, options: PreviewOptions, image_dir: Path | None, monitor: Monitor) -> None:
         self._workdir, self._monitor, self._asked = workdir, monitor, options
@@ -158,7 +157,7 @@ class _Pictures:
                     self._monitor.skip(f"{self._folder / name}: {error}; left out")
 
     def samples(self, tables: _Tables, source: ImageSource) -> list[tuple[Image.Image, Record]]:
-        """The first chips of each kind and scale, from the shards or, where these do not hold them, from the image."""
+        """The first chips of each kind and scale, from the shards or, if they are not there, from the image."""
         chips = concatenate(list(tables.chips.values()))
         groups = [(kind, s) for kind in tables.chips for s in range(len(self._options.scales))]
         first = [np.flatnonzero((chips.kind == kind) & (chips.scale_index == s))[:CHIPS_SHOWN] for kind, s in groups]
@@ -221,7 +220,7 @@ class _Pictures:
         )
 
     def _dots(self, image: Images, positives: Chips, negatives: Chips) -> Floats | None:
-        """(m, 2) centres of the proposals that the negatives were chosen for; None where no proposals are at hand."""
+        """(m, 2) centres of the proposals that the negatives were chosen for; None without proposals."""
         if self._proposals is None or self._dataset.negatives is None:
             return None
         options = NegativeOptions(**self._dataset.negatives.options)
@@ -236,13 +235,13 @@ class _Pictures:
         if finder.set.id == self._dataset.epochs_id:
             return finder
         self._monitor.warn(
-            f"the shards in {self._workdir.shards} are of other chips, so chips are cut from the images; "
+            f"the shards in {self._workdir.shards} contain other chips, so chips are cut from the images; "
             "run `chipper export-shards`"
         )
         return None
 
     def _proposal_file(self) -> ProposalFile | None:
-        """The proposals given, or those of the negatives, where they are found and still the same."""
+        """The given proposals, or those that the negatives were mined from, if the file is found and unchanged."""
         mined = self._dataset.negatives
         assert mined is not None
         ids, positions = self._manifest.image_places()
@@ -271,17 +270,17 @@ class _Pictures:
 
 
 def _scale_index(options: PositiveOptions, asked: str | None) -> int | None:
-    """Which scale is to be shown alone."""
+    """The index of the only scale to show, or None for all."""
     names = [str(scale) for scale in options.scales]
     if asked is None:
         return None
     if asked not in names:
-        raise OptionError(f"{option('scale')} is {asked}; give one of the workdir's, {', '.join(names)}")
+        raise OptionError(f"{option('scale')} is {asked}; give one of the scales of the workdir: {', '.join(names)}")
     return names.index(asked)
 
 
 def _rows(manifest: Manifest, options: PreviewOptions) -> Ints:
-    """Which images are drawn, as rows of the images table, ascending."""
+    """The images to draw, as ascending rows of the images table."""
     if not options.image_ids:
         images = manifest.dataset.counts["images"]
         rows = np.linspace(0, images - 1, min(options.images, images))
@@ -295,6 +294,6 @@ def _rows(manifest: Manifest, options: PreviewOptions) -> Ints:
     if missing:
         begin = manifest.columns(IMAGES, 0, ["image_id"])[0][:3].tolist()
         raise OptionError(
-            f"image {min(missing)} is not in {manifest.folder}; give some of its ids, which begin with {begin}"
+            f"image {min(missing)} is not in {manifest.folder}; give ids that are in it; the first are {begin}"
         )
     return np.concatenate(found)

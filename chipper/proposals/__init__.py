@@ -1,1 +1,1 @@
-"""Proposal files of four formats, and proposals by selective search."""
+"""Read and write proposal files of four formats, and make proposals by selective search."""

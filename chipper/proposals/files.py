@@ -1,4 +1,4 @@
-"""Proposals from SNIPER's pickle, a pickled dict by image id, COCO results JSON or chipper's Parquet."""
+"""Read proposals from SNIPER's pickle, a pickled dict by image id, COCO results JSON or chipper's Parquet."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from chipper.storage.files import fingerprint, fingerprint_of, read_bytes
 from chipper.storage.locations import regular_file
 
 _CURE = "give the proposals that were made for this COCO file"
-_OUTSIDE = 2.0  # source px that a proposal may stick out of its image by
-_MOST_OUTSIDE = 0.05  # share of proposals that may stick out further
-_SHARED_IMAGES = 1000  # images by which row groups of a streamed file may overlap, on average
+_OUTSIDE = 2.0  # source px; a proposal may extend this far beyond its image
+_MOST_OUTSIDE = 0.05  # share of proposals that may extend further
+_SHARED_IMAGES = 1000  # average number of images by which row groups of a streamed file may overlap
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -40,16 +40,16 @@ class _Result(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class ProposalFile(ABC):
-    """A proposal file, read for one range of images after the other, by any number of workers."""
+    """A proposal file; any number of workers can read the proposals of ranges of images from it."""
 
     path: Path
     hash: str
 
     def of(self, images: Images) -> Proposals:
-        """The proposals of ``images``, image by image.
+        """The proposals of ``images``, grouped by image.
 
         Raises:
-            ProposalError: they are no boxes, or too many lie outside their image, as those of another data set do.
+            ProposalError: they are not boxes, or too many are outside their image, as if they were from another data set.
         """
         proposals = self._of(images)
         image = Groups.of(images.image_id, proposals.image_id).row
@@ -60,20 +60,20 @@ class ProposalFile(ABC):
         if out.mean() > _MOST_OUTSIDE if out.size else False:
             worst = images.image_id[image[np.flatnonzero(out)[0]]]
             raise ProposalError(
-                f"{self.path}: {out.mean():.0%} of the proposals lie outside their image (the first: image {worst}); {_CURE}"
+                f"{self.path}: {out.mean():.0%} of the proposals are outside their image (the first: image {worst}); {_CURE}"
             )
         return proposals
 
     @abstractmethod
     def _of(self, images: Images) -> Proposals:
-        """The proposals of ``images``, image by image, as the file has them."""
+        """The proposals of ``images``, grouped by image, as stored in the file."""
 
 
 @dataclass(frozen=True)
 class _Loaded(ProposalFile):
-    """A file of a format that can only be read whole; another process reads it again, once."""
+    """A file of a format that can only be read completely; every other process reads it once more."""
 
-    arrays: list[Any] | dict[int, Any]  # by the image's place in the COCO file, or by its id
+    arrays: list[Any] | dict[int, Any]  # by the image's position in the COCO file, or by its id
 
     def _of(self, images: Images) -> Proposals:
         if isinstance(self.arrays, list):
@@ -86,9 +86,9 @@ class _Loaded(ProposalFile):
 
 @dataclass(frozen=True)
 class _Streamed(ProposalFile):
-    """chipper's Parquet, of which only the row groups of the asked-for images are read."""
+    """chipper's Parquet; only the row groups of the requested images are read."""
 
-    first: Ints  # (groups,) place in the COCO file of the first image of each row group
+    first: Ints  # (groups,) position in the COCO file of the first image of each row group
     last: Ints
 
     def _of(self, images: Images) -> Proposals:
@@ -101,12 +101,12 @@ class _Streamed(ProposalFile):
 
 
 def open_proposals(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
-    """Open a proposal file for the images ``image_ids``, which have the ``positions`` among a COCO file's ``image_records``.
+    """Open a proposal file for ``image_ids``; ``positions`` are their positions among the ``image_records`` of a COCO file.
 
-    Formats, by name: ``.json`` COCO results (bbox xywh in source px), ``.parquet`` chipper's own, anything else a pickle:
-    SNIPER's list of (n, 4 or 5) arrays x1 y1 x2 y2 [score], one for each image in the order of the COCO file, or a dict
-    of such arrays by image id. Without scores the order in the file is the rank. Parquet whose rows follow the images is
-    streamed; the others must fit into memory.
+    The file name gives the format: ``.json`` is COCO results (bbox xywh in source px), ``.parquet`` is chipper's own format,
+    and anything else is a pickle. A pickle holds SNIPER's list of (n, 4 or 5) arrays x1 y1 x2 y2 [score], one for each image
+    in the order of the COCO file, or a dict of such arrays by image id. Without scores the order in the file is the rank.
+    Parquet files whose rows are in the order of the images are streamed; other files must fit into memory.
 
     Raises:
         ProposalError: the file cannot be read or is for other images.
@@ -125,7 +125,7 @@ def open_proposals(path: Path, image_ids: Ints, positions: Ints, image_records: 
 
 
 def _load(path: Path) -> _Loaded:
-    """Read a file that is read whole."""
+    """Read a complete file."""
     if path.suffix == ".parquet":
         with _parquet(path) as file, _refusing(path):
             table = file.read()
@@ -173,7 +173,7 @@ def _rows(path: Path, value: Any, image_id: int) -> np.ndarray:
         raise ProposalError(
             f"{path}: the proposals of image {image_id} have shape {array.shape}, not (n, 5) x1 y1 x2 y2 score; {_CURE}"
         )
-    if array.shape[1] == 4:  # no scores: the order is the rank
+    if array.shape[1] == 4:  # without scores, the order is the rank
         array = np.concatenate([array, -np.arange(array.shape[0], dtype=np.float64)[:, None]], axis=1)
     return array.astype(np.float64)
 
@@ -184,7 +184,7 @@ def _image_key(path: Path, key: Any) -> int:
     except (TypeError, ValueError):
         image_id = None
     if image_id is None:
-        raise ProposalError(f"{path}: the key {key!r} is no image id; {_CURE}")
+        raise ProposalError(f"{path}: the key {key!r} is not an image id; {_CURE}")
     return image_id
 
 
@@ -193,24 +193,24 @@ def _from_results(path: Path, data: bytes) -> dict[int, np.ndarray]:
         results = msgspec.json.decode(data, type=list[_Result])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProposalError(
-            f"{path} is no COCO results file ({error}); it is a list of image_id, bbox, score"
+            f"{path} is not a COCO results file ({error}); give a list of entries with image_id, bbox, score"
         ) from None
     ids = np.array([r.image_id for r in results], dtype=np.int64)
     rows = np.array([(*r.bbox, r.score) for r in results], dtype=np.float64).reshape(-1, 5)
-    with np.errstate(over="ignore"):  # what is not finite is left out later
+    with np.errstate(over="ignore"):  # values that are not finite are removed later
         rows[:, 2:4] += rows[:, :2]
     return _by_image(ids, rows)
 
 
 def _by_image(ids: Ints, rows: np.ndarray) -> dict[int, np.ndarray]:
-    """The (n, 5) rows of each image; those of one image keep their order."""
+    """The (n, 5) rows of each image, in their original order."""
     order = np.argsort(ids, kind="stable")
     keys, starts = np.unique(ids[order], return_index=True)
     return dict(zip(keys.tolist(), np.split(rows[order], starts[1:]), strict=True)) if keys.size else {}
 
 
 def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray, image_records: int) -> None:
-    # proposals of images that the COCO file has and chipper could not use are no fault
+    # proposals of skipped images of the COCO file are allowed
     unknown = ids[~np.isin(ids, image_ids)]
     if not ids.size:
         raise ProposalError(f"{path} holds no proposals; {_CURE}")
@@ -229,16 +229,16 @@ def _parquet(path: Path) -> pq.ParquetFile:
 
 @contextlib.contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn what pyarrow says of a Parquet file into a ProposalError."""
+    """Convert pyarrow's errors for a Parquet file to ProposalError."""
     try:
         yield
     except FileNotFoundError:
         raise ProposalError(f"proposal file {path} does not exist; make one with `chipper propose`") from None
     except SchemaMismatch as error:
-        raise ProposalError(f"{path} is no proposal file: it {error}; {_CURE}") from None
+        raise ProposalError(f"{path} is not a proposal file: it {error}; {_CURE}") from None
     except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ProposalError(f"{path} is no proposal file: it is damaged or no Parquet ({what}); {_CURE}") from None
+        raise ProposalError(f"{path} is not a proposal file: it is damaged or not Parquet ({what}); {_CURE}") from None
 
 
 def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: int) -> ProposalFile:
@@ -257,5 +257,5 @@ def _open_parquet(path: Path, image_ids: Ints, positions: Ints, image_records: i
     _check_known(path, np.unique(np.concatenate([np.zeros(0, np.int64), *seen])), image_ids, image_records)
     spans = np.array(last) - np.array(first) + 1
     if spans.clip(min=0).sum() > image_records + _SHARED_IMAGES * len(first):
-        return _load(path)  # the rows of one image lie far apart
+        return _load(path)  # the rows of an image are far apart
     return _Streamed(path, fingerprint_of(path), np.array(first), np.array(last))

@@ -1,8 +1,8 @@
-"""Pickles that hold numpy arrays of numbers and plain containers, and nothing else.
+"""Read pickles of numpy arrays of numbers in plain containers, and refuse all others.
 
-A pickle is a program. This unpickler knows no callables but stand-ins for those that rebuild numpy arrays, so a file that
-names anything else is refused before it runs. The stand-ins only note shape, type and bytes, and the arrays are made from
-these afterwards: numpy's own functions trust what a pickle tells them, down to addresses.
+A pickle is a program. This unpickler only allows the functions that rebuild numpy arrays, and replaces them by stand-ins, so
+a file that names anything else is refused before it runs. The stand-ins only store shape, type and bytes; the arrays are made
+from these afterwards, because numpy's own functions trust the content of a pickle, even memory addresses.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from chipper.errors import ProposalError
 _NUMBER_TYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-_DEPTH = 4  # containers around an array
+_DEPTH = 4  # most nested containers around an array
 
 
 class _RefusedError(Exception):
-    """Something that has no place in a proposal file."""
+    """The pickle contains something that is not allowed in a proposal file."""
 
 
 class _Type:
@@ -39,7 +39,7 @@ class _Type:
         self.dtype = np.dtype(text)
 
     def __setstate__(self, state: Any) -> None:
-        # (version, byte order, ...); the rest describes structures, which numbers do not have
+        # (version, byte order, ...); the rest describes structured types, which are refused
         order: Any = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
             raise _RefusedError("an array of structures")
@@ -67,7 +67,7 @@ class _Array:
 
 
 class _Name:
-    """Stands in for a class that is only ever named, not called."""
+    """Stands in for a class that is named but never called."""
 
 
 _NDARRAY = _Name()
@@ -92,14 +92,14 @@ def _scalar(type_: Any, data: Any = b"") -> Any:
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    # protocol 2 writes bytes as the call _codecs.encode(text, "latin1"); no other codec has a place in an array
+    # protocol 2 writes bytes as the call _codecs.encode(text, "latin1"); arrays need no other codec
     if encoding not in ("latin1", "latin-1"):
         raise _RefusedError(f"_codecs.encode with the codec {encoding}")
     return text.encode("latin1")
 
 
 def _empty_bytes(*arguments: Any) -> bytes:
-    # and b"" as the call bytes()
+    # protocol 2 writes b"" as the call bytes()
     if arguments:
         raise _RefusedError("a call of bytes with arguments")
     return b""
@@ -128,10 +128,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(data: bytes, name: str) -> Any:
-    """Unpickle ``data``, which came from the file ``name``; protocol 2 files of Python 2 included.
+    """Unpickle ``data`` of the file ``name``; protocol 2 files of Python 2 are supported.
 
     Raises:
-        ProposalError: it is no pickle, or holds anything but numpy arrays of numbers and plain containers.
+        ProposalError: it is not a pickle, or holds anything except numpy arrays of numbers and plain containers.
     """
     try:
         _check_memo(data)
@@ -144,19 +144,19 @@ def load(data: bytes, name: str) -> Any:
     except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:200]
         raise ProposalError(
-            f"{name} is no readable pickle ({type(error).__name__}: {reason}); write it again"
+            f"{name} is not a readable pickle ({type(error).__name__}: {reason}); write it again"
         ) from None
 
 
 def _check_memo(data: bytes) -> None:
-    """Refuse a memo beyond what a stream of this length can fill: pickle makes room for every place up to the one it names."""
+    """Refuse memo indices larger than the length of the data, because pickle allocates memory up to the largest index."""
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
-            raise _RefusedError(f"a memo of {argument:,} places")
+            raise _RefusedError(f"the memo index {argument:,}")
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """``value`` with the stand-ins replaced by what they stand for."""
+    """``value`` with the stand-ins replaced by arrays."""
     if isinstance(value, _Array):
         if value.values is None:
             raise _RefusedError("an array without contents")

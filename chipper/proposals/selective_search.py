@@ -1,7 +1,7 @@
-"""Proposals without training: selective search (Uijlings et al., IJCV 2013), by OpenCV's contrib modules.
+"""Proposals without training: selective search (Uijlings et al., IJCV 2013) with OpenCV's contrib modules.
 
-A stand-in for the weak region proposal network where there is nothing to train it with yet. Segments of similar colour and
-texture are merged, and the box of each merger is a proposal.
+It replaces the weak region proposal network (RPN) if none has been trained. Segments of similar colour and texture are
+merged, and the box of each merged segment is a proposal.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.storage.locations import reconnect
 
-LONG_SIDE = 640  # px at which images are searched, as the time grows with them
-_TOGETHER = 16  # images of a task
+LONG_SIDE = 640  # px; images are resized to this before the search, because the time grows with the number of px
+_TOGETHER = 16  # images per task
 
 
 def selective_search(
@@ -35,9 +35,9 @@ def selective_search(
     monitor: Monitor = SILENT,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
 ) -> Proposals:
-    """The first ``limit`` proposals of every image, in source px; scores fall with OpenCV's own order, from 1 towards 0.
+    """The first ``limit`` proposals of every image, in source px; scores decrease from 1 towards 0 in OpenCV's order.
 
-    Images that cannot be decoded are warned of and have no proposals.
+    An image that cannot be decoded gives a warning and has no proposals.
 
     Raises:
         DependencyError: OpenCV's contrib modules are not installed.
@@ -74,7 +74,7 @@ def selective_search(
 def _search(
     image_dir: Path, images: Images, limit: int, pixels: PixelOptions
 ) -> list[tuple[int, npt.NDArray[np.float64] | str]]:
-    """Boxes (n, 4) x1 y1 x2 y2 of each image, or why there are none; runs in a worker process."""
+    """Boxes (n, 4) x1 y1 x2 y2 of each image, or the error as text; runs in a worker process."""
     cv2 = _contrib()
     cv2.setNumThreads(1)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
@@ -89,7 +89,7 @@ def _search(
         except ImageError as error:
             out.append((image_id, f"{image_dir / name}: {error}"))
             continue
-        ctypes.CDLL(None).srand(1)  # OpenCV orders the proposals by C's rand
+        ctypes.CDLL(None).srand(1)  # OpenCV orders the proposals with C's rand
         search.setBaseImage(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))
         search.switchToSelectiveSearchFast()
         x, y, width, height = search.process()[:limit].astype(np.float64).reshape(-1, 4).T

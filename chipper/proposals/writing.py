@@ -1,4 +1,4 @@
-"""Proposal files as chipper writes them; `chipper.proposals.files` reads them."""
+"""Write proposal files; `chipper.proposals.files` reads them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from chipper.storage.files import atomic, write_table
 
 
 def check_format(path: Path) -> None:
-    """Raise OptionError where a proposal file of that name would be read as one of another format."""
+    """Raise OptionError if the name of a proposal file is the name of a format that chipper only reads."""
     if path.suffix == ".json":
         raise OptionError(f"{option('out')}: {path} would be read as COCO results; give a .pkl or a .parquet")
 
 
 def write_proposals(path: Path, proposals: Proposals, images: Images, records: int) -> None:
-    """Write a proposal file in the format that its name says: chipper's own where it ends in .parquet, else SNIPER's pickle.
+    """Write a proposal file; the name gives the format: chipper's own if it ends in .parquet, else SNIPER's pickle.
 
     Args:
         path: the file.
-        proposals: image by image, in the order of the COCO file.
+        proposals: grouped by image, in the order of the COCO file.
         images: the usable images of the COCO file.
-        records: how many images the file has.
+        records: the number of images in the COCO file.
 
     Raises:
-        OptionError: the name is that of a format that is only read.
-        StorageError: it cannot be written.
+        OptionError: the name is the name of a format that chipper only reads.
+        StorageError: the file cannot be written.
     """
     check_format(path)
     if path.suffix == ".parquet":
@@ -40,14 +40,14 @@ def write_proposals(path: Path, proposals: Proposals, images: Images, records: i
 
 
 def write_parquet(path: Path, proposals: Proposals) -> None:
-    """Write chipper's Parquet proposal file; rows stand image by image, in the order of the COCO file."""
+    """Write chipper's Parquet proposal file; rows are grouped by image, in the order of the COCO file."""
     write_table(path, proposals.to_arrow(PROPOSALS, ""))
 
 
 def write_pickle(path: Path, proposals: Proposals, image_ids: np.ndarray, positions: np.ndarray, records: int) -> None:
     """Write SNIPER's pickle: one float32 array (n, 5) x1 y1 x2 y2 score for each image of the COCO file, in its order.
 
-    ``image_ids`` (m,) are the usable images and ``positions`` (m,) their places among the file's ``records`` images.
+    ``image_ids`` (m,) are the usable images, and ``positions`` (m,) their positions among the file's ``records`` images.
     """
     arrays = [np.zeros((0, 5), np.float32) for _ in range(records)]
     rows = np.concatenate([proposals.box, proposals.score[:, None]], axis=1).astype(np.float32)

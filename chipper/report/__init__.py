@@ -1,1 +1,1 @@
-"""The report: a workdir on one HTML page, from figures (`gather`) to charts and words (`page`)."""
+"""A report on a workdir as one HTML page. `collect` gathers the figures, `page` writes charts and text."""

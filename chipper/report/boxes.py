@@ -1,4 +1,4 @@
-"""The sections of a report that speak of what was read, and of its boxes."""
+"""The sections of the report on the source data and its boxes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chipper.report.tally import CLASSES
 
 
 def source(report: Report) -> Markup:
-    """What was read, and what of it was dropped."""
+    """What was read and what was dropped."""
     dataset, plan = report.dataset, report.tally.plan
     rows = [
         ("file", dataset.source.path.rpartition("/")[2]),
@@ -34,15 +34,15 @@ def source(report: Report) -> Markup:
         ("categories", f"{len(dataset.categories):,}"),
     ]
     parts = [
-        paragraph("The annotation file, and how much of it could be used."),
+        paragraph("The annotation file, and how much of it is usable."),
         table(("what", "value"), rows, "What was read", words=2),
     ]
     if report.dropped:
         parts += [
             paragraph(
-                "Dropped records and boxes that no chip covers, with the first of each reason. ",
+                "Dropped records and boxes that no chip covers, with the first examples of each reason. ",
                 code("skipped.parquet"),
-                " names them all. When one reason has many, mend the file and run build-positives again.",
+                " lists all of them. If one reason is frequent, fix the file and run build-positives again.",
             ),
             table(
                 ("record", "reason", f"the first {EXAMPLES}", "count"),
@@ -81,13 +81,13 @@ def _categories(report: Report) -> Markup:
             )
         )
     empty = int((counts[:, 0] == 0).sum())
-    note = f" {many(empty, 'category has', 'categories have')} no box at all." if empty else ""
+    note = f" {many(empty, 'category has', 'categories have')} no box." if empty else ""
     return joined(
         [
             tag("h3", "Categories"),
             paragraph(
-                "Boxes of each category, how often chips show them, and how many of these labels are valid, which is what "
-                f"a detector learns from.{note}"
+                "Boxes of each category, how often chips show them, and how many of these labels are valid. A detector learns "
+                f"from valid labels.{note}"
             ),
             table(("category", "", "boxes", "labels in chips", "valid labels"), rows, "Boxes by category", words=2),
         ]
@@ -95,7 +95,7 @@ def _categories(report: Report) -> Markup:
 
 
 def sizes(report: Report) -> Markup:
-    """Box sizes under the valid ranges."""
+    """Box sizes and the valid ranges."""
     tally = report.tally
     drawn = size_chart(tally.sizes, report.options.valid_ranges, scale_names(report))
     outside = tally.plan.in_no_range
@@ -103,24 +103,23 @@ def sizes(report: Report) -> Markup:
     return joined(
         [
             paragraph(
-                "How large the boxes are in their images, and which scale is for which sizes. Lanes should overlap and leave no "
-                "box between or beside them."
+                "The sizes of the boxes in their images, and the valid range of each scale. The ranges should overlap and "
+                "contain every box."
             ),
             chart(drawn),
             paragraph(
-                f"{many(outside, 'box lies', 'boxes lie')} in no valid range ({share(outside, tally.plan.boxes)}), and "
-                f"{share(large, tally.plan.boxes)} of all boxes are shown with {SMALL:g} px or more in some chip that is for "
-                "them. "
-                "When the first is not near nothing, or the second under nine in ten, let ",
+                f"{many(outside, 'box is', 'boxes are')} in no valid range ({share(outside, tally.plan.boxes)}), and "
+                f"{share(large, tally.plan.boxes)} of all boxes have {SMALL:g} px or more in a chip whose valid range "
+                "contains them. If the first share is not close to 0 %, or the second is below 90 %, ",
                 code("chipper plan coco.json --suggest"),
-                " propose scales and ranges.",
+                " suggests scales and valid ranges.",
             ),
         ]
     )
 
 
 def coverage(report: Report) -> Markup:
-    """What became of boxes."""
+    """Which boxes the chips cover."""
     tally, scales = report.tally, range(len(report.options.scales))
     by_class = [
         (f"{name}, {low:g} to {high:g} px" if np.isfinite(high) else f"{name}, {low:g} px and more", *map(number, row[:1]),
@@ -150,16 +149,16 @@ def coverage(report: Report) -> Markup:
     return joined(
         [
             paragraph(
-                "Whether each box lies whole in some chip of a scale that is for it. A box that no chip of its own scale can "
-                "hold "
-                "moves to the nearest coarser scale that can. What is covered was looked up in the chips themselves."
+                "A box is covered if a chip contains it completely, at a scale whose valid range has the box. If a box does not "
+                "fit into a chip of its scale, it moves to the next coarser scale where it fits. Coverage is measured on "
+                "the chips themselves."
             ),
             table(
                 (
                     "size of the box, sqrt(w * h)",
                     "boxes",
                     "covered",
-                    "of them moved",
+                    "of these, moved",
                     "in no valid range",
                     "no chip can hold it",
                 ),
@@ -167,9 +166,9 @@ def coverage(report: Report) -> Markup:
                 "Coverage by size",
             ),
             paragraph(
-                "When boxes are in no valid range, widen ",
+                "If boxes are in no valid range, widen ",
                 code("--valid-ranges"),
-                "; when no chip can hold them, add a coarser scale.",
+                "; if no chip can hold them, add a coarser scale.",
             ),
             table(
                 ("scale", "boxes in its range", "covered here", "of all boxes", "covered only here", "moved here"),

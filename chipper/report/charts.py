@@ -1,4 +1,4 @@
-"""The charts of a report. Only chipper's own words and numbers go into them: see `svg`."""
+"""The charts of a report. They contain only words and numbers of chipper: see `svg`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 _MOST_BARS = 40  # of a histogram of counts
 LINES = (*(hex_colour(scale_colour(k)) for k in (0, 2, 3)), hex_colour(NEGATIVE), "#9383ea", "#8c6d31", "#5b8c5a")
-"""Of curves: colours that are seen on a bright page and on a dark one, unlike yellow and indigo."""
+"""Colours of curves that are visible on bright and dark pages, unlike yellow and indigo."""
 
 
-# --- what came in ---
+# --- source data ---
 
 
 def size_chart(sizes: Ints, ranges: Sequence[ValidRange], names: Sequence[str]) -> Chart:
-    """Boxes by sqrt(w * h), on a logarithmic axis, under a lane for each scale that spans its valid range.
+    """Histogram of boxes by sqrt(w * h) on a logarithmic axis; above it, one bar per scale shows its valid range.
 
-    ``sizes`` (2, bins of `SIZE_EDGES`) are boxes that a chip covers, and the others.
+    ``sizes`` (2, bins of `SIZE_EDGES`) are the boxes that a chip covers, and the others.
     """
     total = sizes.sum(axis=0)
     used = np.flatnonzero(total)
@@ -78,7 +78,7 @@ def size_chart(sizes: Ints, ranges: Sequence[ValidRange], names: Sequence[str]) 
 
 
 def count_chart(name: str, counts: Sequence[Ints], names: Sequence[str], x: str, y: str, what: str) -> Chart:
-    """Histograms of whole numbers, one for each scale under the other: ``counts[s][n]`` things have the number n."""
+    """Histograms of whole numbers, one per scale, stacked: ``counts[s][n]`` is how often the number n occurs at scale s."""
     longest = max([1, *(c.size for c in counts)])
     width = -(-longest // _MOST_BARS)
 
@@ -87,7 +87,7 @@ def count_chart(name: str, counts: Sequence[Ints], names: Sequence[str], x: str,
         for k, axes in enumerate(rows):
             binned = _regrouped(counts[k], width, longest)
             left = np.arange(binned.size) * width - 0.5
-            some = binned > 0  # an empty bar would be a line
+            some = binned > 0  # an empty bar would be drawn as a line
             axes.bar(
                 left[some],
                 binned[some],
@@ -146,7 +146,7 @@ def label_chart(labels: Ints, names: Sequence[str]) -> Chart:
 
 
 def pixel_chart(rows: Sequence[tuple[str, Sequence[tuple[float, str]]]], alt: str) -> Chart:
-    """Bars against an 800 x 1333 image each: label, and pieces of (times those pixels, colour)."""
+    """Bars relative to one 800 x 1333 image per source image: label, and pieces of (ratio, colour)."""
     longest = max([1.0, *(sum(value for value, _ in pieces) for _, pieces in rows)])
 
     def draw(figure: Figure, wide: bool) -> None:
@@ -163,21 +163,21 @@ def pixel_chart(rows: Sequence[tuple[str, Sequence[tuple[float, str]]]], alt: st
         axes.set_ylim(len(rows) - 0.5, -0.85)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("pixels an epoch, times one 800 x 1333 image each")
+        axes.set_xlabel("pixels per epoch / pixels of one 800 x 1333 image per source image")
         few_ticks(axes, wide)
 
     return draw_chart("pixels", alt, lambda wide: 60 + 48 * len(rows), draw)
 
 
 def shard_chart(size: Ints, per_chip: Floats) -> Chart:
-    """Histograms of the bytes of a shard, and of a chip in it."""
+    """Histograms of the bytes per shard, and per chip in it."""
 
     def draw(figure: Figure, wide: bool) -> None:
         shape = (1, 2) if wide else (2, 1)
         panels = np.ravel(figure.subplots(*shape))
         for axes, values, label in (
             (panels[0], size / 1e6, "size of a shard, MB"),
-            (panels[1], per_chip / 1e3, "kB a chip"),
+            (panels[1], per_chip / 1e3, "kB per chip"),
         ):
             spread = (0, values.max() * 1.05) if values.size and values.max() > 0 else (0, 1)
             axes.hist(values, bins=20, range=spread, color=BAR, edgecolor=GRID)
@@ -187,7 +187,7 @@ def shard_chart(size: Ints, per_chip: Floats) -> Chart:
             axes.grid(axis="y")
             few_ticks(axes, wide=False)
 
-    alt = f"Histograms of the sizes of {size.size:,} shards and of the bytes a chip in them."
+    alt = f"Histograms of the sizes of {size.size:,} shards and of the bytes per chip in them."
     return draw_chart("shards", alt, lambda wide: 220 if wide else 400, draw)
 
 
@@ -195,7 +195,7 @@ def shard_chart(size: Ints, per_chip: Floats) -> Chart:
 
 
 def training_chart(name: str, curves: dict[str, Floats], losses: Sequence[str], alt: str) -> Chart:
-    """Loss and its parts, learning rate, chips a second and the share of time waiting, over the steps."""
+    """Loss and its parts, learning rate, chips per second and the share of time waiting, over the steps."""
     from matplotlib.ticker import FuncFormatter, PercentFormatter
 
     step = curves["step"]
@@ -217,7 +217,7 @@ def training_chart(name: str, curves: dict[str, Floats], losses: Sequence[str], 
         top.legend(ncols=columns, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, columnspacing=1.2)
         small = (
             (0, "lr", "learning rate"),
-            (1, "chips_per_s", "chips a second"),
+            (1, "chips_per_s", "chips per second"),
             (2, "data_wait", "share of time waiting"),
         )
         for k, column, title in small:
@@ -242,7 +242,7 @@ def training_chart(name: str, curves: dict[str, Floats], losses: Sequence[str], 
 def precision_chart(
     name: str, recall: Sequence[float], curves: Sequence[Sequence[float]], mean: Sequence[float], alt: str
 ) -> Chart:
-    """Precision over recall: of some classes in the colours of `LINES`, and the mean of all, in ink."""
+    """Precision over recall: some classes in the colours of `LINES`, and the mean of all classes in ink."""
 
     def draw(figure: Figure, wide: bool) -> None:
         axes = figure.subplots()
@@ -256,7 +256,7 @@ def precision_chart(
 
 
 def _regrouped(counts: Ints, width: int, longest: int) -> Ints:
-    """Sums of ``width`` counts each, of ``longest`` in all."""
+    """Sums of ``width`` counts each, for ``longest`` counts."""
     padded = np.zeros(-(-longest // width) * width, np.int64)
     padded[: counts.size] = counts
     return np.asarray(padded.reshape(-1, width).sum(axis=1))

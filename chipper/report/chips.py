@@ -1,4 +1,4 @@
-"""The sections of a report that speak of chips: how many, what they show, what they cost."""
+"""The sections of the report on chips: how many, what they show, what they cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chipper.report.svg import BAR
 
 
 def chips(report: Report) -> Markup:
-    """Chips of images and scales."""
+    """Chips per image and scale."""
     tally, scales = report.tally, range(len(report.options.scales))
     names = scale_names(report)
     counts = [tally.images_with[POSITIVE, s] for s in scales]
@@ -24,9 +24,9 @@ def chips(report: Report) -> Markup:
         "chips",
         counts,
         names,
-        "positive chips of an image",
+        "positive chips per image",
         "images",
-        "Histograms of the positive chips of an image, by scale.",
+        "Histograms of the positive chips per image, by scale.",
     )
     rows = [(scale_cell(report, s), str(report.options.valid_ranges[s]), *_spread(counts[s])) for s in scales]
     rows.append((tag("strong", "all"), "", *_spread(tally.images_with[POSITIVE, -1])))
@@ -38,30 +38,32 @@ def chips(report: Report) -> Markup:
     return joined(
         [
             paragraph(
-                "How many positive chips images have. A long tail at the finest scale is right for large images full of small "
-                "objects; when a scale has hardly any chip, it is not worth its time in training and may be left out."
+                "The number of positive chips per image. A long tail at the finest scale is normal for large images with many "
+                "small objects. If a scale has very few chips, it can be left out."
                 + (" Figures are those of the first variant." if several else "")
             ),
             chart(drawn),
             table(
                 ("scale", "valid range, px", "chips", "images with any", "mean", "median", "most"),
                 rows,
-                "Positive chips of an image",
+                "Positive chips per image",
                 words=2,
             ),
-            tag("h3", "Images with most chips"),
+            tag("h3", "Images with the most chips"),
             paragraph(
                 "Look at them with ",
                 code("chipper preview ID"),
-                ": they cost most, and odd annotations show here first.",
+                ": they cost most, and wrong annotations often show here first.",
             ),
-            table(("file", "image id", *(f"scale {name}" for name in names), "all"), busiest, "Images with most chips"),
+            table(
+                ("file", "image id", *(f"scale {name}" for name in names), "all"), busiest, "Images with the most chips"
+            ),
         ]
     )
 
 
 def _spread(counts: Ints) -> tuple[str, ...]:
-    """Chips, images with any, and mean, median and most of an image, from the number of images with 0, 1, 2, ... chips."""
+    """Chips, images with chips, and mean, median and maximum per image, from the number of images with 0, 1, 2, ... chips."""
     images, total = int(counts.sum()), int((counts * np.arange(counts.size)).sum())
     median = median_of(counts)
     return (
@@ -76,10 +78,10 @@ def labels(report: Report) -> Markup:
     return joined(
         [
             paragraph(
-                "What chips show. Valid labels are of the chip's scale and make positives; invalid ones are objects for another "
-                "scale, around which nothing is learnt; ignored ones are crowds and what is under 10 px in the chip. Invalid "
-                "labels "
-                "are many by design. When ignored ones are many at the finest scale, objects are too small for it."
+                "The labels in chips. Valid labels are in the valid range of the chip's scale and give positive anchors. Invalid "
+                "labels are objects for another scale; anchors near them are not trained. Ignored labels are crowds and objects "
+                "smaller than 10 px in the chip. Many invalid labels are normal. If many labels at the finest scale are ignored, "
+                "the objects are too small even for it."
             ),
             chart(label_chart(found, scale_names(report))),
         ]
@@ -87,7 +89,7 @@ def labels(report: Report) -> Markup:
 
 
 def pixels(report: Report) -> Markup:
-    """What an epoch costs."""
+    """The cost of an epoch."""
     plan, k2 = report.tally.plan, report.options.chip_size**2
     whole = WHOLE_IMAGE_PIXELS * plan.images
     positives = int(plan.chips.sum())
@@ -101,24 +103,23 @@ def pixels(report: Report) -> Markup:
     rows = [
         ("chips of an epoch", pieces),
         ("one image of 800 x 1333", [(1.0, BAR)]),
-        ("every canvas, whole", [(pyramid, BAR)]),
+        ("complete canvases of all scales", [(pyramid, BAR)]),
         (f"sliding windows, {100 * USUAL_OVERLAP:.0f} % overlap", [(usual, BAR)]),
     ]
     mine = sum(value for value, _ in pieces)
     alt = (
-        f"Pixels against one 800 x 1333 image each: chips {mine:.2f}, every canvas {pyramid:.2f}, sliding windows {usual:.2f}, "
-        f"for the same coverage {same:.2f}."
+        f"Pixels relative to one 800 x 1333 image per source image: chips {mine:.2f}, all canvases {pyramid:.2f}, "
+        f"sliding windows {usual:.2f}, for the same coverage {same:.2f}."
     )
     legend = [(swatch(hex_colour(scale_colour(s))), f"scale {name}") for s, name in enumerate(scale_names(report))]
     legend += [(swatch(hex_colour(NEGATIVE_COLOUR)), "negatives")] if epoch > positives else []
     return joined(
         [
             paragraph(
-                f"What an epoch costs: {many(epoch, 'chip')} of {report.options.chip_size} px, {mine:.2f} times the pixels of "
-                f"training on one 800 x 1333 image each, and {share(mine, pyramid)} of those of every canvas. When it is much "
-                "over "
-                f"1.5, a coarser finest scale or --placement slide saves most. Windows that slide so densely that they hold the "
-                f"same boxes would take {same:.1f} times those pixels."
+                f"The cost of an epoch: {many(epoch, 'chip')} of {report.options.chip_size} px, {mine:.2f} times the pixels of "
+                f"training on one 800 x 1333 image per source image, and {share(mine, pyramid)} of the pixels of all canvases. "
+                "If the factor is well above 1.5, a coarser finest scale or --placement slide saves most. Sliding windows that "
+                f"cover the same boxes would need {same:.1f} times the pixels of those images."
             ),
             chart(pixel_chart(rows, alt)),
             tag("p", *(tag("span", *entry, class_="key") for entry in legend), class_="legend"),
@@ -131,7 +132,7 @@ def negatives(report: Report) -> Markup:
     mined = report.dataset.negatives
     if mined is None:
         return paragraph(
-            "None were mined. They show a detector what is no object; ",
+            "None were mined. They show a detector background that looks like objects; ",
             code("chipper mine-negatives --proposals rpn.pkl"),
             " adds them.",
         )
@@ -151,11 +152,11 @@ def negatives(report: Report) -> Markup:
     return joined(
         [
             paragraph(
-                f"Windows where {mined.counts['proposals']:,} proposals of ",
+                f"Windows with proposals but without objects, mined from {mined.counts['proposals']:,} proposals of ",
                 code(mined.proposals_file),
-                " see objects and there are none. An epoch takes at most ",
-                many(int(mined.options["per_image"]), "of them an image", "of them an image"),
-                ". When a scale has none, lower ",
+                ". An epoch uses at most ",
+                many(int(mined.options["per_image"]), "of them per image", "of them per image"),
+                ". If a scale has none, lower ",
                 code("--min-proposals"),
                 " or give more proposals.",
             ),
@@ -167,7 +168,7 @@ def negatives(report: Report) -> Markup:
                     "proposals, mean",
                     "median",
                     "images with any",
-                    "chips an image, mean",
+                    "chips per image, mean",
                     "median",
                     "most",
                 ),

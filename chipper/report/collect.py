@@ -37,7 +37,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of a workdir, plain enough to draw."""
+    """The figures of a workdir, ready to draw."""
 
     dataset: Dataset
     options: PositiveOptions
@@ -51,10 +51,10 @@ class Report:
 
 
 def collect(workdir: Workdir, monitor: Monitor) -> Report:
-    """Read what a workdir holds, at whatever stage it is; one part of its tables is in memory at a time.
+    """Read a workdir at any stage of the workflow; only one part of its tables is in memory at a time.
 
     Raises:
-        WorkdirError: there is no finished build-positives, or its tables do not belong together.
+        WorkdirError: build-positives has not finished, or its tables do not belong together.
     """
     manifest = workdir.open()
     dataset, options = manifest.dataset, manifest.options
@@ -96,7 +96,7 @@ def _tallies(manifest: Manifest, advance: Callable[[int], None]) -> Iterator[Tal
 
 
 def _dropped(path: Path, belongs_to: str) -> dict[tuple[str, str], Dropped]:
-    """Count skipped.parquet by reason, some rows at a time: there may be as many as annotations."""
+    """Count skipped.parquet by reason, some rows at a time: it may have as many rows as there are annotations."""
     found: dict[tuple[str, str], Dropped] = {}
     try:
         with pq.ParquetFile(path) as file:

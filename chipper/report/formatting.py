@@ -1,4 +1,4 @@
-"""Words, numbers and small pieces that the sections of a report share."""
+"""Helpers for words, numbers and small elements that several sections of a report use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from chipper.pictures.palette import hex_colour, scale_colour
 from chipper.report.collect import Report
 from chipper.report.svg import Chart
 
-CLASSES_SHOWN = 30  # in a table; the rest is summed up or folded away
+CLASSES_SHOWN = 30  # rows of a table; the rest is summed up or folded
 
 
 def share(part: float, whole: float) -> str:
-    """A part as a percentage, never rounded to all or nothing."""
+    """A part as a percentage; never rounded to 0 % or 100 %."""
     if not whole:
         return "–"  # noqa: RUF001
     if part in (0, whole):
@@ -30,17 +30,17 @@ def share(part: float, whole: float) -> str:
 
 
 def number(value: float) -> str:
-    """A count with its thousands."""
+    """A count with thousands separators."""
     return f"{value:,}"
 
 
 def many(value: int, one: str, more: str | None = None) -> str:
-    """A count and what is counted."""
+    """A count with its noun."""
     return f"{value:,} {one if value == 1 else more or one + 's'}"
 
 
 def chart(drawn: Chart) -> Markup:
-    """A chart, for a wide and for a narrow page."""
+    """A chart in its version for wide pages and its version for narrow ones."""
     return tag(
         "div",
         tag("div", Markup(drawn.wide), class_="wide"),
@@ -50,12 +50,12 @@ def chart(drawn: Chart) -> Markup:
 
 
 def swatch(colour: str) -> Markup:
-    """A patch of a colour before the word for it."""
+    """A small patch of a colour, for a legend."""
     return tag("span", class_="swatch", style=f"background:{colour}")
 
 
 def scale_names(report: Report) -> list[str]:
-    """The scales as options write them."""
+    """The scales as written in options."""
     return [str(scale) for scale in report.options.scales]
 
 
@@ -65,7 +65,7 @@ def scale_cell(report: Report, s: int) -> Markup:
 
 
 def median_of(counts: Ints) -> float:
-    """The median of numbers of which ``counts[n]`` are n; 0 where there is none."""
+    """The median of numbers where n occurs ``counts[n]`` times; 0 without any number."""
     total = int(counts.sum())
     if not total:
         return 0.0
@@ -75,12 +75,12 @@ def median_of(counts: Ints) -> float:
 
 
 def word(value: Any) -> str:
-    """An option's value."""
+    """The value of an option as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "default" if value is None else str(value)
 
 
 def folded(title: str, inside: Markup) -> Markup:
-    """What a reader may unfold."""
+    """Content that a reader can unfold."""
     return tag("details", tag("summary", title), inside)

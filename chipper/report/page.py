@@ -18,8 +18,8 @@ from chipper.storage.files import atomic
 
 SECTIONS = (
     ("source", "What was read", boxes.source),
-    ("sizes", "Sizes of boxes", boxes.sizes),
-    ("chips", "Chips of an image", chips.chips),
+    ("sizes", "Box sizes", boxes.sizes),
+    ("chips", "Chips per image", chips.chips),
     ("coverage", "Coverage", boxes.coverage),
     ("labels", "Labels", chips.labels),
     ("pixels", "Pixels", chips.pixels),
@@ -29,18 +29,18 @@ SECTIONS = (
     ("runs", "Training runs", training.runs),
     ("made", "How it was made", results.made),
 )
-"""Anchor, heading, and what makes the content."""
+"""Anchor, heading, and the function that makes the content."""
 
 
 def write_report(workdir: Workdir, out: Path, *, monitor: Monitor = SILENT) -> Report:
-    """Write ``out``, one HTML page that needs nothing else; the same workdir gives the same bytes.
+    """Write ``out``, one self-contained HTML page; the same workdir gives the same bytes.
 
     Raises:
         DependencyError: matplotlib is not installed.
-        WorkdirError: there is no finished build-positives, or its tables do not belong together.
+        WorkdirError: build-positives has not finished, or its tables do not belong together.
         StorageError: the page cannot be written.
     """
-    need_matplotlib()  # before the minutes that a large workdir takes to read
+    need_matplotlib()  # checked first: reading a large workdir takes minutes
     report = collect(workdir, monitor)
     with atomic(out) as file:
         file.write(page(report).encode())
@@ -48,7 +48,7 @@ def write_report(workdir: Workdir, out: Path, *, monitor: Monitor = SILENT) -> R
 
 
 def page(report: Report) -> str:
-    """The whole page."""
+    """The complete page."""
     title = f"Chips of {report.dataset.source.path.rpartition('/')[2]}"
     body = [
         tag("header", tag("h1", title), tag("p", _subtitle(report), class_="sub"), _tiles(report), _notes(report)),
@@ -81,7 +81,7 @@ def page(report: Report) -> str:
 def _subtitle(report: Report) -> str:
     options = report.options
     scales = ", ".join(f"{scale} ({valid})" for scale, valid in zip(options.scales, options.valid_ranges, strict=True))
-    return f"Chips of {options.chip_size} px at the scales {scales}; in brackets, the sizes of boxes that each is for, source px."
+    return f"Chips of {options.chip_size} px at the scales {scales}; the valid range of each scale in brackets, in source px."
 
 
 def _tiles(report: Report) -> Markup:
@@ -95,17 +95,17 @@ def _tiles(report: Report) -> Markup:
     tiles = [
         (number(plan.images), f"images, {plan.images_without_objects:,} without objects"),
         (number(plan.boxes), f"boxes, {share(covered, plan.boxes)} of them covered"),
-        (number(positives), f"positive chips, {figures['chips_per_image']:.2f} an image"),
+        (number(positives), f"positive chips, {figures['chips_per_image']:.2f} per image"),
         (number(mined) if negatives else "none", "negative chips"),
         (
             f"{report.epochs[0] * report.options.chip_size**2 / (WHOLE_IMAGE_PIXELS * plan.images):.2f} x",
-            f"the pixels of 800 x 1333 images, in {many(report.epochs[0], 'chip')} an epoch",
+            f"the pixels of 800 x 1333 images, in {many(report.epochs[0], 'chip')} per epoch",
         ),
         (
             number(shards.expected) if shards else "none",
             "shards"
             if shards is None
-            else f"shards, {'all whole' if not shards.missing_count else f'{shards.missing_count:,} missing'}",
+            else f"shards, {'all complete' if not shards.missing_count else f'{shards.missing_count:,} missing'}",
         ),
         (
             number(len(report.runs)) if report.runs else "none",

@@ -1,4 +1,4 @@
-"""The sections of a report that speak of shards, sample chips and how all was made."""
+"""The sections of the report on shards, sample chips, options and versions."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ _NEGATIVE_NAMES = {"per_image": "negatives-per-image"}
 
 
 def shards(report: Report) -> Markup:
-    """The export."""
+    """The exported shards."""
     found = report.shards
     parts = [] if report.shards_problem is None else [paragraph(tag("strong", report.shards_problem))]
     if found is None and parts:
         return parts[0]
     if found is None:
         return paragraph(
-            "Nothing was exported, or an export was stopped; ", code("chipper export-shards"), " does it, or goes on."
+            "Nothing was exported, or an export was stopped; ",
+            code("chipper export-shards"),
+            " starts or continues it.",
         )
     if found.stale:
         parts.append(
             paragraph(
-                tag("strong", "These shards hold other chips than the workdir's; "),
+                tag("strong", "These shards contain other chips than the workdir; "),
                 "run ",
                 code("chipper export-shards"),
                 " again.",
@@ -42,12 +44,12 @@ def shards(report: Report) -> Markup:
     samples = int(found.samples.sum())
     whole = len(found.bytes)
     rows = [
-        ("shards", f"{whole:,} of {found.expected:,} are whole" + (" (complete)" if whole == found.expected else "")),
+        ("shards", f"{whole:,} of {found.expected:,} are complete"),
         *((f"{kind} shards", number(count)) for kind, count in found.kinds.items()),
         ("chips", number(samples)),
         (
             "bytes",
-            f"{human_bytes(int(found.bytes.sum()))}, {human_bytes(int(found.bytes.sum()) / max(samples, 1))} a chip",
+            f"{human_bytes(int(found.bytes.sum()))}, {human_bytes(int(found.bytes.sum()) / max(samples, 1))} per chip",
         ),
         (
             "JPEG",
@@ -57,7 +59,7 @@ def shards(report: Report) -> Markup:
     ]
     parts += [
         paragraph(
-            "The rendered chips. Shards should be of about one size, but for the last of each kind. ",
+            "The rendered chips. All shards should have about the same size, except the last one of each kind. ",
             code("chipper verify --deep"),
             " checks every byte.",
         ),
@@ -69,7 +71,7 @@ def shards(report: Report) -> Markup:
         names = ", ".join(found.missing) + (", ..." if found.missing_count > len(found.missing) else "")
         parts.append(
             paragraph(
-                f"{many(found.missing_count, 'shard is', 'shards are')} missing or cut: {names}. Run ",
+                f"{many(found.missing_count, 'shard is', 'shards are')} missing or incomplete: {names}. Run ",
                 code("chipper export-shards"),
                 " again.",
             )
@@ -77,11 +79,11 @@ def shards(report: Report) -> Markup:
     if found.lost:
         parts += [
             paragraph(
-                "Images that could not be rendered; mend them and export with ",
+                "Images that could not be rendered; fix them and export with ",
                 code("--retry-errors"),
                 ". ",
                 code("shards/errors.parquet"),
-                " names them all.",
+                " lists all of them.",
             ),
             table(
                 ("file", "what was wrong", "chips lost"),
@@ -94,9 +96,9 @@ def shards(report: Report) -> Markup:
 
 
 def samples(report: Report) -> Markup:
-    """Some chips as the shards hold them."""
+    """Some chips from the shards."""
     if not report.samples:
-        why = "There are none yet" if report.shards is None else "They could not be taken from the shards"
+        why = "There are none yet" if report.shards is None else "They could not be read from the shards"
         return paragraph(f"{why}: sample chips come from the shards; run ", code("chipper export-shards"), ".")
     keys = [(VALID, "valid"), (INVALID, "invalid (dashed)"), (IGNORED, "ignored (dotted)")]
     legend = tag(
@@ -104,9 +106,8 @@ def samples(report: Report) -> Markup:
     )
     parts = [
         paragraph(
-            "Chips out of the shards, some of each scale, with their labels. Boxes should sit tight on objects; when "
-            "they are off by "
-            "a margin or turned, image and annotations do not belong together (see --exif and --image-dir)."
+            "Some chips of each scale from the shards, with their labels. Boxes should fit tightly around objects. If they are "
+            "shifted or rotated, images and annotations do not match (see --exif and --image-dir)."
         ),
         legend,
     ]
@@ -163,7 +164,7 @@ def made(report: Report) -> Markup:
             paragraph(
                 "Options of build-positives",
                 " and mine-negatives" if dataset.negatives else "",
-                ". The same options and inputs give the same chips, and this page again.",
+                ". The same options and inputs give the same chips and the same page.",
             ),
             table(("option", "value"), rows, "How it was made", words=2),
         ]

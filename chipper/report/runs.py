@@ -1,4 +1,4 @@
-"""Training runs as a report shows them: their options, their metrics thinned out, and what `chipper evaluate` kept."""
+"""Training runs for the report: their options, their metrics in fewer points, and the result of `chipper evaluate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chipper.columns import Floats
 from chipper.evaluation.saved import EVALUATION, SavedEvaluation, read_evaluation
 from chipper.runs import CONFIG, METRICS, Row, RunConfig, load_config, loss_names, read_metrics
 
-POINTS = 300  # of a curve, at least, where there are so many steps
+POINTS = 300  # of a curve, at least, if there are as many steps
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Run:
     training: dict[str, Any]  # the options of `chipper train`
     steps: int
     total_steps: int
-    block: int  # steps that each point of the curves is the mean of
-    curves: dict[str, Floats]  # by the name in metrics.jsonl, with ``step``
+    block: int  # each point of the curves is the mean of this many steps
+    curves: dict[str, Floats]  # by name in metrics.jsonl, including ``step``
     last: Row
     evaluation: SavedEvaluation | None
     problem: str | None
@@ -73,8 +73,8 @@ def _read(folder: Path) -> Run:
 def thinned(rows: Iterable[Row]) -> tuple[Row, dict[str, Floats], int]:
     """The last row, the means of blocks of consecutive rows by name, and how many rows a block has.
 
-    There are `POINTS` to twice as many blocks, however many rows; a last block of fewer rows counts as the others. A
-    name that all rows of a block lack is not a number there.
+    The number of blocks is between `POINTS` and twice `POINTS`, for any number of rows. The last block may have fewer rows.
+    If all rows of a block lack a name, its value there is NaN.
     """
     blocks: list[Row] = []
     waiting: list[Row] = []

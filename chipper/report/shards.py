@@ -1,4 +1,4 @@
-"""The shards of a workdir as a report shows them: how many, how large, what is missing, and some of their chips."""
+"""The shards of a workdir for the report: how many, how large, what is missing, and some of their chips."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from chipper.shards.writing import read_receipt
 from chipper.storage.files import read_table
 
 LOOKED_INTO = 16  # shards of each kind from which sample chips are taken
-_PICK = 77  # this choice is no other's
-NAMED = 10  # images that were lost, and shards that are missing
+_PICK = 77  # a seed used only for this choice
+NAMED = 10  # lost images and missing shards to name
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The export; sizes are those of the shards that are whole."""
+    """The export; sizes are those of the complete shards."""
 
     render: dict[str, str | int]
     expected: int
-    missing: tuple[str, ...]  # names, the first of them
+    missing: tuple[str, ...]  # names of the first ones
     missing_count: int
-    bytes: Ints  # (whole shards,)
-    samples: Ints  # (whole shards,)
-    kinds: dict[str, int]  # whole shards by kind
+    bytes: Ints  # (complete shards,)
+    samples: Ints  # (complete shards,)
+    kinds: dict[str, int]  # complete shards by kind
     lost_chips: int
     lost_images: int
     lost: tuple[tuple[str, str, int], ...]  # file name, what was wrong, chips; the first images
-    stale: bool  # they hold other chips than those of the workdir
+    stale: bool  # the shards contain other chips than the workdir
 
 
 @dataclass(frozen=True)
 class SampleChip:
-    """A chip out of the shards."""
+    """A chip from the shards."""
 
     picture: Image.Image
     record: Record
 
 
 def read_shards(workdir: Workdir, dataset: Dataset) -> Shards | None:
-    """The figures of the export; None where none was finished.
+    """The figures of the export, or None if no export has finished.
 
     Raises:
-        ShardError: shards/dataset.json is there and cannot be used.
+        ShardError: shards/dataset.json exists but cannot be used.
     """
     if not (workdir.shards / DATASET).exists():
         return None
@@ -86,7 +86,7 @@ def read_shards(workdir: Workdir, dataset: Dataset) -> Shards | None:
 
 
 def _lost_images(folder: Path, belongs_to: str) -> Iterator[tuple[str, str, int]]:
-    """The first rows of errors.parquet, the chips of an image added up; nothing where it is missing."""
+    """The first rows of errors.parquet, with the chips of each image added up; nothing if the file is missing."""
     try:
         table = read_table(folder / "errors.parquet", IMAGE_ERRORS, belongs_to, "run `chipper export-shards` again")
     except WorkdirError:
@@ -100,10 +100,10 @@ def _lost_images(folder: Path, belongs_to: str) -> Iterator[tuple[str, str, int]
 
 
 def sample_chips(workdir: Workdir, dataset: Dataset, positives: int, negatives: int) -> list[SampleChip]:
-    """Some chips out of the shards, positives first, coarse to fine; always the same of the same workdir.
+    """Some chips from the shards, positives first, coarse to fine; the same workdir always gives the same chips.
 
-    Each scale gives as many as the next, as far as it has them. Only some shards of each kind are looked into, evenly
-    spread, so that it takes no longer where there are many.
+    Each scale gives the same number of chips, if it has enough. Only some evenly spread shards of each kind are read, so
+    that the time does not grow with the number of shards.
 
     Raises:
         ShardError: a sample is damaged.
@@ -139,9 +139,9 @@ def _of_kind(pool: Pool, kind: str) -> Ints:
 
 
 def _evenly(group: Ints, order: Ints, number: int) -> Ints:
-    """``number`` places in ``group`` (fewer where there are no more), by turns from each group, as ``order`` ranks them.
+    """Choose ``number`` places in ``group`` (or all, if there are fewer), in turn from each group, ranked by ``order``.
 
-    They come group by group.
+    The result is sorted by group.
     """
     turn = np.empty(group.size, dtype=np.int64)
     for value in np.unique(group):

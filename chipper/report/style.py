@@ -1,4 +1,4 @@
-"""The style sheet of a report's page. Charts take their ink, grid and bars from the same variables."""
+"""The style sheet of a report's page. Charts use the same variables for ink, grid and bars."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A chart as SVG to stand in a page.
+"""Draw a chart as inline SVG of a page.
 
-Each is drawn twice, for a wide and for a narrow page, so that its text has the size of the page's in both; the page's
-style sheet shows one of them. Text stays text, and what is ink, grid or muted takes its colour from the page, so a chart
-follows a dark page too. Only chipper's own words and numbers go into a chart: names of users' files and classes may have any
-characters, and stand in the page beside it.
+Each chart is drawn twice, for wide and for narrow pages, so that its text has the same size as the text of the page; the
+style sheet shows one of the two. Text stays text. The colours of ink, grid and muted parts come from the page, so a chart
+also works on a dark page. A chart contains only words and numbers of chipper: names of users' files and classes may contain
+any characters, so they are written in the page beside the chart.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE, NARROW = 720, 344  # px
-INK, MUTED, GRID, BAR = "#010203", "#040506", "#070809", "#0a0b0c"  # stand-ins for the page's own colours
+INK, MUTED, GRID, BAR = "#010203", "#040506", "#070809", "#0a0b0c"  # placeholders for the colours of the page
 _PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", BAR: "var(--bar)"}
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart: its wide and its narrow SVG, and what it shows in words."""
+    """One chart: its wide and its narrow SVG, and a description in words."""
 
     wide: str
     narrow: str
@@ -36,7 +36,7 @@ class Chart:
 
 
 def need_matplotlib() -> None:
-    """DependencyError where matplotlib is not installed."""
+    """Raise DependencyError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -44,7 +44,7 @@ def need_matplotlib() -> None:
 
 
 def draw_chart(name: str, alt: str, height: Callable[[bool], float], draw: Callable[[Figure, bool], None]) -> Chart:
-    """``draw`` gets a figure and whether it is the wide one; ``height`` is in px."""
+    """Draw a chart. ``draw`` gets the figure and whether it is the wide one; ``height`` returns px."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
@@ -80,7 +80,7 @@ def draw_chart(name: str, alt: str, height: Callable[[bool], float], draw: Calla
             "legend.fontsize": 12,
             "figure.facecolor": "none",
         }
-        with matplotlib.style.context(["default", style]):  # and nothing of the user's own matplotlibrc
+        with matplotlib.style.context(["default", style]):  # ignores the user's matplotlibrc
             figure = Figure(figsize=((WIDE if wide else NARROW) / 72, height(wide) / 72), layout="constrained")
             draw(figure, wide)
             buffer = io.StringIO()
@@ -90,7 +90,7 @@ def draw_chart(name: str, alt: str, height: Callable[[bool], float], draw: Calla
 
 
 def _inline(svg: str, identity: str, alt: str) -> str:
-    """An SVG file as an element of a page: ids of its own, the page's colours, and what it shows in words."""
+    """Turn an SVG file into an element of a page: unique ids, the colours of the page, and a description in words."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{identity}-", svg)
@@ -111,7 +111,7 @@ def whole_numbers(axes: Axes) -> None:
 
 
 def few_ticks(axes: Axes, wide: bool) -> None:
-    """As many numbers on the x axis as there is room for."""
+    """As many numbers on the x axis as fit."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8 if wide else 4))
@@ -119,7 +119,7 @@ def few_ticks(axes: Axes, wide: bool) -> None:
 
 
 def _short(value: float, _: Any = None) -> str:
-    """12,000 as 12k: axes have little room."""
+    """Write 12,000 as 12k: axes have little room."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:g}"

@@ -1,4 +1,4 @@
-"""What a report counts in the tables of some images: sums that add up, so that a workdir is read part by part."""
+"""Counts for the report from the tables of some images. Counts of parts can be added, so a workdir is read part by part."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from chipper.mining.pyramid import Pyramid
 
 KINDS = (POSITIVE, NEGATIVE)
 SIZE_EDGES = 2.0 ** np.arange(-2, 24.25, 0.25)
-"""sqrt(w * h) in source px, four bins an octave; what lies beyond an end counts in its bin."""
+"""sqrt(w * h) in source px, four bins per octave; values beyond an end count in the bin at that end."""
 
 CLASSES = (("small", 0.0, 32.0), ("medium", 32.0, 96.0), ("large", 96.0, np.inf))
-"""COCO's words for sizes: name, bounds of sqrt(w * h) in source px, the lower one inclusive."""
+"""The size classes of COCO: name, bounds of sqrt(w * h) in source px, the lower one inclusive."""
 
 FATES = ("covered", "moved", "in no valid range", "no chip can hold it")
-"""What became of a box; a moved one is covered too."""
+"""What can happen to a box; a moved box is also covered."""
 
-NAMED = 10  # images with most chips
+NAMED = 10  # images with the most chips
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Tally:
     """Sums over images; S scales, C categories in the order of dataset.json. Chips and labels are those of variant 0."""
 
     plan: Plan
-    sizes: Ints  # (2, bins of SIZE_EDGES) boxes that a chip covers, and the others
-    fates: Ints  # (3 CLASSES, 1 + FATES) boxes, and of them
+    sizes: Ints  # (2, bins of SIZE_EDGES) covered and uncovered boxes
+    fates: Ints  # (3 CLASSES, 1 + FATES) all boxes, then boxes of each fate
     of_scale: Ints  # (S,) boxes in the scale's valid range
-    covered_at: Ints  # (S,) boxes of the scale, moved ones too, that lie whole in one of its chips
-    moved_to: Ints  # (S,) boxes that stand in at the scale for a finer one
+    covered_at: Ints  # (S,) boxes of the scale, including moved ones, that are completely in one of its chips
+    moved_to: Ints  # (S,) boxes that moved to the scale from a finer one
     labels: Ints  # (2 KINDS, S, 3) valid, ignored, others
     categories: Ints  # (C, 3) boxes, labels in chips, valid labels
     images_with: dict[
         tuple[str, int], Ints
-    ]  # by kind and scale: images with 0, 1, 2 ... chips; scale -1 is all of them
+    ]  # by kind and scale: images with 0, 1, 2 ... chips; scale -1 means all scales
     holding: dict[int, Ints]  # by scale: negative chips with 0, 1, 2 ... proposals
     busiest: tuple[tuple[str, int, tuple[int, ...]], ...]  # file name, id, positives of each scale; most chips first
 
@@ -108,7 +108,7 @@ def tally_part(
 
 
 def _held(images: Images, annotations: Annotations, chips: Chips, pyramid: Pyramid, chip_size: int) -> np.ndarray:
-    """(S, n) which boxes lie whole in a chip of each scale: looked at, not taken from how the chips were chosen."""
+    """(S, n) which boxes are completely in a chip of each scale: measured, not taken from the choice of the chips."""
     of_images = Groups.of(images.image_id, annotations.image_id)
     found = []
     for s in range(len(pyramid.factor)):
@@ -121,7 +121,7 @@ def _held(images: Images, annotations: Annotations, chips: Chips, pyramid: Pyram
 
 
 def _fates(size: np.ndarray, boxes: np.ndarray, covered: np.ndarray, assignment: Assignment) -> Ints:
-    """(3, 1 + FATES) boxes of each size class, and what became of them."""
+    """(3, 1 + FATES) boxes of each size class, and how many have each fate."""
     moved = assignment.moved.any(axis=0)
     fates = (boxes, covered, moved & covered, assignment.without_range, assignment.uncoverable)
     rows = [boxes & (size >= low) & (size < high) for _, low, high in CLASSES]

@@ -1,4 +1,4 @@
-"""The section of a report on training runs, and on what `chipper evaluate` kept of them."""
+"""The section of the report on training runs and their evaluations by `chipper evaluate`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _AREAS = {"s": "small", "m": "medium", "l": "large"}
 def runs(report: Report) -> Markup:
     """Every training run."""
     if not report.runs:
-        return paragraph("None yet; ", code("chipper train --shards"), " makes one.")
+        return paragraph("None yet; ", code("chipper train --shards"), " starts one.")
     parts = [
         paragraph(
-            "Losses should fall and flatten; when the share of time waiting for data is over a third, give ",
+            "Losses should fall and flatten. If the share of time waiting for data is above a third, use more ",
             code("--workers"),
             " or a faster disk. Points are means of consecutive steps.",
         )
@@ -37,11 +37,13 @@ def _run(report: Report, run: Run, position: int) -> Markup:
     if run.problem:
         parts.append(paragraph(run.problem))
     if run.dataset_id and run.dataset_id != report.dataset.id:
-        parts.append(paragraph("It was trained on other chips than the workdir holds now."))
-    rows = [("steps", f"{run.steps:,} of {run.total_steps:,}" + (f", {run.block:,} a point" if run.block > 1 else ""))]
+        parts.append(paragraph("It was trained on other chips than those now in the workdir."))
+    rows = [
+        ("steps", f"{run.steps:,} of {run.total_steps:,}" + (f", {run.block:,} per point" if run.block > 1 else ""))
+    ]
     if "loss" in run.curves:
         rows += [("loss", f"{run.curves['loss'][0]:.3f} at first, {run.last['loss']:.3f} at last")]
-        for name, unit in (("chips_per_s", "chips a second"), ("data_wait", "of the time waiting for data")):
+        for name, unit in (("chips_per_s", "chips per second"), ("data_wait", "of the time waiting for data")):
             if name in run.curves:
                 mean = float(np.nanmean(run.curves[name]))
                 rows.append((name, f"{100 * mean:.0f} % {unit}" if name == "data_wait" else f"{mean:.1f} {unit}"))
@@ -58,7 +60,7 @@ def _run(report: Report, run: Run, position: int) -> Markup:
             paragraph(
                 "Not evaluated; ",
                 code(f"chipper evaluate val.json detections.json --run {run.name}"),
-                " keeps its result here.",
+                " adds its result here.",
             )
         )
     return joined(parts)
@@ -77,8 +79,8 @@ def _evaluation(found: SavedEvaluation, position: int) -> Markup:
         tag("h4", f"Evaluation of {kind}: {found.detections} against {found.coco}"),
         table(("", "what", "%"), numbers, "COCO's numbers", words=2),
         paragraph(
-            "Classes, best first. When a class is low at AP75 and not at AP50, its boxes are loose; when AR100 is low, "
-            "it is not found at all."
+            "Classes, best first. If only the AP75 of a class is low and not its AP50, its boxes are imprecise. If its AR100 is "
+            "low, many of its objects are not found."
         ),
         table(head, rows[:CLASSES_SHOWN], "AP by class"),
     ]
@@ -118,13 +120,13 @@ def _evaluation(found: SavedEvaluation, position: int) -> Markup:
 
 
 def _metric(name: str) -> str:
-    """What one of pycocotools' numbers is."""
+    """The meaning of one of pycocotools' numbers."""
     what, rest = ("average precision", name[2:]) if name.startswith("AP") else ("average recall", name[2:])
     if rest in _AREAS:
         return f"{what}, {_AREAS[rest]} objects"
     if not rest:
         return f"{what}, mean over IoU 0.5 to 0.95"
-    return f"{what} at IoU 0.{rest}" if name.startswith("AP") else f"{what}, {rest} detections an image"
+    return f"{what} at IoU 0.{rest}" if name.startswith("AP") else f"{what}, {rest} detections per image"
 
 
 def _percent(value: float) -> str:

@@ -1,1 +1,1 @@
-"""Chips as pixels: rendering, WebDataset shards, reading samples back, verifying."""
+"""Render chips, write them as WebDataset shards, read samples back, verify shards."""

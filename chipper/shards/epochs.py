@@ -1,7 +1,7 @@
-"""Layout ``epochs``: each epoch's chips once more, in the epoch's order, for trainers that stream tars from start to end.
+"""Layout ``epochs``: a copy of each epoch's chips in the epoch's order, for trainers that read tars from start to end.
 
-Samples are copied out of the pool, not rendered again. Each epoch has a folder of its own, ``epoch-000/`` beside the pool's
-shards, with everything that a folder of shards has, so whatever reads one reads the other.
+Samples are copied from the pool, not rendered again. Each epoch has its own folder, ``epoch-000/`` next to the pool's shards,
+with the same files as every folder of shards, so it can be read in the same way.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KIND = "epoch"
 
 
 def epoch_folder(shards: Path, epoch: int) -> Path:
-    """Where an epoch's shards lie."""
+    """The folder of an epoch's shards."""
     return shards / f"epoch-{epoch:03d}"
 
 
 def epoch_folders(shards: Path) -> list[Path]:
-    """The folders of all epochs of which there are shards, and of those that lack before them."""
+    """The folders of all epochs with shards, and of missing epochs before the last one."""
     there = {path for path in shards.glob(f"{KIND}-*") if re.fullmatch(rf"{KIND}-\d{{3,}}", path.name)}
     return sorted(there | {epoch_folder(shards, epoch) for epoch in range(len(there))})
 
@@ -47,10 +47,10 @@ def export_epochs(
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
 ) -> list[Receipt]:
-    """Copy the pool's samples into shards of each epoch, in its order; shards that are complete already are left alone.
+    """Copy the pool's samples into shards of each epoch, in its order; shards that are already complete are not changed.
 
     Raises:
-        ShardError: the pool is not whole.
+        ShardError: the pool is not complete.
         StorageError: a shard cannot be written.
     """
     manifest = workdir.open()

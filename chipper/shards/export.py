@@ -1,7 +1,7 @@
 """export-shards: the chips of a workdir as WebDataset shards.
 
-Work is shared out stripe by stripe (`chipper.shards.planning`); a worker reads the tables of the stripe's part itself,
-decodes each image once, and sends back the receipts of the stripe's shards.
+Work is distributed stripe by stripe (`chipper.shards.planning`). A worker reads the tables of the stripe's part, decodes
+each image once, and returns the receipts of the stripe's shards.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from chipper.shards.writing import (
 from chipper.storage.files import remove, write_json, write_table
 from chipper.storage.lock import locked
 
-ERRORS = "errors.parquet"  # beside the shards: images that could not be rendered
-_NAMED = 5  # of them in a summary
+ERRORS = "errors.parquet"  # next to the shards: images that could not be rendered
+_NAMED = 5  # how many of these images a summary names
 STRIPES_A_WORKER = 4  # fewer would leave workers idle at the end
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What export-shards did."""
+    """The result of export-shards."""
 
     folder: Path  # of the shards
     receipts: list[Receipt]
@@ -55,19 +55,19 @@ class Exported:
 
     @property
     def faults(self) -> list[tuple[str, ImageFault]]:
-        """Shard and image of every image that could not be rendered."""
+        """Shard name and fault of every image that could not be rendered."""
         return [(receipt.name, fault) for receipt in self.receipts for fault in receipt.faults]
 
     @property
     def lost(self) -> list[str]:
-        """A line for each image that could not be rendered; one whose chips are in several shards has one line."""
+        """One line for each image that could not be rendered, also if its chips are in several shards."""
         return list(
             dict.fromkeys(f"{fault.file_name}: {fault.error}; its chips are left out" for _, fault in self.faults)
         )
 
     @property
     def chips(self) -> dict[str, int]:
-        """Chips in the shards by kind."""
+        """Number of chips in the shards by kind."""
         kinds: Counter[str] = Counter()
         for receipt in self.receipts:
             kinds[receipt.kind] += receipt.samples
@@ -80,7 +80,7 @@ class Exported:
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What was done, for people: name and text."""
+        """A summary for people, as rows (name, text)."""
         whole = len(self.receipts) - self.rendered
         unread = "" if self.rendered else " (not read: every shard is complete; overwrite renders them again)"
         rows = [
@@ -104,11 +104,11 @@ class Exported:
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What export-shards has to do."""
+    """The shards that export-shards has to write."""
 
     image_dir: Path
     shards: list[ShardPlan]
-    done: dict[str, Receipt]  # of the shards that are whole and hold what is planned
+    done: dict[str, Receipt]  # receipts of the shards that are already complete and match the plan
 
     @property
     def missing(self) -> list[ShardPlan]:
@@ -119,7 +119,7 @@ class ExportPlan:
 def plan_shard_export(
     workdir: Workdir, options: ExportOptions, *, image_dir: Path | None = None, monitor: Monitor = SILENT
 ) -> ExportPlan:
-    """Find the images and the shards that are complete already; errors are those of `export_shards`."""
+    """Find the images and the shards that are already complete. Raises the same errors as `export_shards`."""
     manifest = workdir.open()
     images = manifest.image_dir(image_dir)
     monitor.note(f"images are in {images}")
@@ -136,12 +136,12 @@ def export_shards(
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
 ) -> Exported:
-    """Render all chips of ``workdir`` into shards; shards that are complete already are left alone.
+    """Render all chips of ``workdir`` into shards; shards that are already complete are not changed.
 
     Raises:
         WorkdirError: the workdir is not finished, its tables do not belong together, or another export is running.
         ImageDirectoryError: the images cannot be found.
-        ImageError: with ``on_error="fail"``, the first image that cannot be rendered; otherwise, when too many cannot.
+        ImageError: an image cannot be rendered and ``on_error="fail"`` is given, or too many images cannot be rendered.
         StorageError: a shard cannot be written.
     """
     manifest = workdir.open()
@@ -167,7 +167,9 @@ def export_shards(
         exported = Exported(workdir.shards, [done[shard.name] for shard in plan.shards], len(missing), images)
         if exported.faults and not any(receipt.samples for receipt in exported.receipts):
             for receipt in exported.receipts:
-                remove(receipt_path(workdir.shards, receipt.name))  # nothing of it is worth keeping
+                remove(
+                    receipt_path(workdir.shards, receipt.name)
+                )  # the shard has no samples, so it must be rendered again
             raise too_many([fault for _, fault in exported.faults], images)
         _commit(manifest, workdir.shards, exported, options)
     return exported
@@ -182,13 +184,13 @@ def _render(
     workers: Workers,
     monitor: Monitor,
 ) -> Generator[Receipt, None, None]:
-    """Receipts of the shards as they are finished."""
+    """Receipts of the shards, in the order in which they are finished."""
     with monitor.progress("rendering chips", sum(plan.chips for plan in plans)) as advance:
         tasks = [
             (workdir.path, workdir.shards, belongs_to, images, some, options)
             for some in _shared_out(plans, workers.count)
         ]
-        # closed, it ends the worker processes before anything else is done about an interrupt
+        # closing it ends the worker processes before an interrupt is handled
         with contextlib.closing(workers.processes(render_stripe, tasks)) as results:
             for receipts in results:
                 for receipt in receipts:
@@ -197,9 +199,9 @@ def _render(
 
 
 def _shared_out(plans: list[ShardPlan], workers: int) -> list[list[ShardPlan]]:
-    """Plans for one worker at a time: stripes, or single shards where so few stripes would leave workers idle.
+    """Split the plans into tasks: one per stripe, or one per shard if so few stripes would leave workers idle.
 
-    The bytes do not depend on it, only how often an image is decoded.
+    This changes how often an image is decoded, but not the bytes of the shards.
     """
     stripes: dict[tuple[int, int], list[ShardPlan]] = {}
     for plan in plans:
@@ -210,7 +212,7 @@ def _shared_out(plans: list[ShardPlan], workers: int) -> list[list[ShardPlan]]:
 
 
 def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> dict[str, Receipt]:
-    """Receipts of the shards that are whole and hold what is planned."""
+    """Receipts of the shards that are already complete and match the plan."""
     done = {}
     for plan in plans:
         if options.overwrite:
@@ -253,7 +255,7 @@ def _commit(manifest: Manifest, folder: Path, exported: Exported, options: Expor
 
 
 def write_train_index(manifest: Manifest, folder: Path, receipts: list[Receipt]) -> None:
-    """train-index.json, version 1, by which RF-DETR reads a folder of shards (``rfdetr.datasets.webdataset.index``)."""
+    """Write train-index.json, version 1; RF-DETR needs it to read a folder of shards (``rfdetr.datasets.webdataset.index``)."""
     of_parts = [
         manifest.columns(LABELS, part, ["category_id"], kind)[0] for part in manifest.parts for kind in manifest.kinds
     ]

@@ -1,4 +1,4 @@
-"""How chips become JPEGs, and how shards are cut; checked when made."""
+"""Options of rendering and of shards; they are checked when they are created."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chipper.images.options import PixelOptions
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How chips become JPEGs."""
+    """How chips are rendered and encoded as JPEG."""
 
     quality: int = bounded(90, 1, 100)
     subsampling: str = one_of("4:2:0", "4:2:2", "4:4:4")
@@ -22,27 +22,27 @@ class RenderOptions:
         check_fields(self)
         if self.exif == "apply" and self.pixels.given:
             raise OptionError(
-                f"{option('exif')} apply does not go with {option('bands')} and {option('stretch')}, "
-                "whose windows are those of the stored raster; "
+                f"{option('exif')} apply cannot be combined with {option('bands')} or {option('stretch')}, "
+                "which read windows of the stored raster; "
                 "leave one of them out"
             )
 
     def as_text(self) -> dict[str, str | int]:
-        """As shards/dataset.json stores them, and as they count for a shard: what was not given of `pixels` is left out."""
+        """The options as shards/dataset.json stores them and as a plan hashes them; default values of `pixels` are left out."""
         return {"quality": self.quality, "subsampling": self.subsampling, "exif": self.exif, **self.pixels.as_text()}
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How shards are cut, and how many images may fail."""
+    """How chips are split into shards, and how many images may fail."""
 
     render: RenderOptions = field(default_factory=RenderOptions)
     chips_per_shard: int = bounded(1000, 1)
     on_error: str = one_of("skip", "fail")  # what to do with an image that cannot be rendered
-    max_errors: int = bounded(100, 0)  # images; an export ends when more than these, and more than the share, fail
+    max_errors: int = bounded(100, 0)  # images; an export stops if more images than this, and more than the share, fail
     max_error_share: float = bounded(0.1, 0, 1)
     retry_errors: bool = False  # render shards with failed images again
-    overwrite: bool = False  # render complete shards again, too
+    overwrite: bool = False  # also render complete shards again
 
     def __post_init__(self) -> None:
         check_fields(self)

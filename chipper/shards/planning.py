@@ -1,4 +1,4 @@
-"""Which chips go into which shard."""
+"""Plan which chips go into which shard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chipper.shards.writing import plan_hash, shard_name
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to be: the chips of one part, kind and variant with ids from ``first`` to ``last``.
+    """A planned shard: the chips of one part, kind and variant with ids from ``first`` to ``last``.
 
     Shards of one stripe (of the part) show the same images.
     """
@@ -38,7 +38,7 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class PartTables:
-    """Everything that the chips of one kind and part are rendered from."""
+    """The tables that are needed to render the chips of one kind and part."""
 
     options: PositiveOptions
     images: Images
@@ -56,7 +56,7 @@ class PartTables:
 
 @lru_cache(maxsize=2)
 def read_part(workdir: Path, belongs_to: str, part: int, kind: str) -> PartTables:
-    """The tables of one part; ``belongs_to`` (the id of the epochs) makes a rebuilt workdir another key of the cache."""
+    """The tables of one part; ``belongs_to`` (the id of the epochs) is part of the cache key, in case a workdir is rebuilt."""
     manifest = Workdir(workdir).open()
     images, annotations = manifest.images(part), manifest.annotations(part)
     chips, labels = manifest.chips(part, kind), manifest.labels(part, kind)
@@ -65,10 +65,11 @@ def read_part(workdir: Path, belongs_to: str, part: int, kind: str) -> PartTable
 
 
 def plan_shards(manifest: Manifest, chips_per_shard: int, render: RenderOptions) -> list[ShardPlan]:
-    """Share all chips out to shards of about ``chips_per_shard``, cutting between images and never across parts.
+    """Split all chips into shards of about ``chips_per_shard``. The chips of an image are never split; parts are not mixed.
 
-    The first variant's positives cut the images into stripes; the other chips are cut within them. So shards of positives
-    stay as they are when negatives are mined, and a worker can render all shards of a stripe from one decoding.
+    The positive chips of the first variant define the stripes (ranges of images); the other chips are split within each
+    stripe. So shards of positive chips do not change when negative chips are mined, and a worker can render all shards of a
+    stripe while decoding each image once.
     """
     found: dict[tuple[str, int], list[ShardPlan]] = {}
     kinds, variants = manifest.kinds, manifest.options.variants
@@ -98,9 +99,9 @@ def plan_shards(manifest: Manifest, chips_per_shard: int, render: RenderOptions)
 
 
 def _starts(position: Ints, most: int) -> Ints:
-    """Image positions at which to begin shards with about the same number of chips each, and not many more than ``most``.
+    """Image positions at which shards begin, so that each has about the same number of chips and not many more than ``most``.
 
-    ``position`` is that of each chip's image, ascending; an image is never cut in two.
+    ``position`` is the position of each chip's image, ascending; the chips of an image are never split.
     """
     if not position.size:
         return np.array([0])
@@ -109,12 +110,12 @@ def _starts(position: Ints, most: int) -> Ints:
 
 
 def _split(rows: Ints, position: Ints, starts: Ints) -> list[Ints]:
-    """``rows`` cut where the position of their image reaches each of ``starts`` but the first."""
+    """``rows`` split before each image position in ``starts``, except the first."""
     return np.split(rows, np.searchsorted(position[rows], starts[1:]))
 
 
 def _content_hash(tables: PartTables, rows: Ints, render: RenderOptions) -> str:
-    """Hash of all that goes into a shard's samples: its own chips and the rendering options, nothing else."""
+    """Hash of everything that defines a shard's samples: its chips and the rendering options."""
     chips = tables.chips[rows]
     ids = np.unique(chips.image_id)
     labels = tables.labels[np.isin(tables.labels.chip_id, chips.chip_id)]

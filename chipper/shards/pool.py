@@ -1,4 +1,4 @@
-"""Reading samples out of shards by their place in the tar, in any order."""
+"""Read samples from shards in any order, by their offset in the tar."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from chipper.shards.writing import index_path, read_receipt, tar_path
 from chipper.storage.files import read_table
 from chipper.storage.locations import is_local, read_range, reconnect
 
-_INDICES = 64  # that a finder remembers
+_INDICES = 64  # indices that a finder keeps in memory
 
 
 class Pool:
-    """The samples of a folder of shards, local or at a URL: of all of them, or of the ``shards`` named.
+    """The samples of a folder of shards, local or at a URL: of all shards, or only of those named in ``shards``.
 
-    Opening checks that every shard is whole, so that a missing one is named before training starts, not after an hour.
+    Opening checks that every shard is complete, so a missing shard is found before training starts, not after an hour.
     Safe to use after a fork: each process opens its own files.
 
     Raises:
-        ShardError: the folder holds no finished export, or a shard is missing, cut or damaged.
+        ShardError: the folder holds no finished export, or a shard is missing, truncated or damaged.
     """
 
     def __init__(self, folder: Path, shards: Sequence[str] | None = None) -> None:
@@ -44,14 +44,14 @@ class Pool:
         for number, name in enumerate(self.names):
             receipt = read_receipt(folder, name)
             if receipt is None:
-                raise ShardError(f"shard {tar_path(folder, name)} is missing, cut, or without its index; {RERUN}")
+                raise ShardError(f"shard {tar_path(folder, name)} is missing, truncated, or has no index; {RERUN}")
             try:
                 index = read_table(index_path(folder, name), SHARD_INDEX, None, "run `chipper verify`")
             except WorkdirError as error:
                 raise ShardError(str(error)) from None
             if not _inside(index, receipt.bytes):
                 raise ShardError(
-                    f"{index_path(folder, name)} speaks of bytes that the shard does not have; delete the shard and {RERUN}"
+                    f"{index_path(folder, name)} has offsets outside the shard; delete the shard and {RERUN}"
                 )
             index = index.append_column("shard", pa.array(np.full(len(index), number)))
             indices.append(index.replace_schema_metadata(empty.schema.metadata).cast(empty.schema))
@@ -69,7 +69,7 @@ class Pool:
         return self.chip_id.size
 
     def rows(self, chip_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Row of each chip, -1 where the shards do not hold it."""
+        """Row of each chip, or -1 if it is not in the shards."""
         place = np.searchsorted(self.chip_id, chip_ids).clip(max=max(len(self) - 1, 0))
         return np.where(self.chip_id[place] == chip_ids, place, -1) if len(self) else np.full(chip_ids.shape, -1)
 
@@ -78,24 +78,24 @@ class Pool:
         return str(self._key[row])
 
     def checksums(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        """CRC-32 of the samples, as the index gives them."""
+        """CRC-32 of the samples, from the index."""
         found: npt.NDArray[np.uint32] = self._crc[rows]
         return found
 
     def in_file_order(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """All rows in the order in which the shards hold them, and the number of the shard of each."""
+        """All rows in the order of the shards' files, and the shard number of each row."""
         rows: npt.NDArray[np.int64] = np.lexsort((self._image[0], self._shard))
         return rows, self._shard[rows]
 
     def distinct(self) -> npt.NDArray[np.int64]:
-        """Rows of different windows: variants may have chosen the same one."""
+        """One row for each different window; several variants may have chosen the same window."""
         return np.sort(np.unique(self._key.to_numpy().astype(str), return_index=True)[1])
 
     def read(self, row: int) -> tuple[bytes, bytes]:
         """The JPEG and the JSON record of one sample, in one read.
 
         Raises:
-            ShardError: the bytes are not those that were written.
+            ShardError: the bytes have changed since they were written.
         """
         start, end = int(self._image[0][row]), int(self._record[0][row] + self._record[1][row])
         data = self._bytes(int(self._shard[row]), start, end)
@@ -106,7 +106,7 @@ class Pool:
         return jpeg, record
 
     def decoded(self, row: int) -> tuple[Image.Image, Record]:
-        """The picture (RGB) and the record of one sample. Raises ShardError where it is damaged."""
+        """The picture (RGB) and the record of one sample. Raises ShardError if the sample is damaged."""
         jpeg, record = self.read(row)
         try:
             return read_jpeg(jpeg, self.set.chip_size), parse_record(record)
@@ -114,7 +114,7 @@ class Pool:
             raise self.damaged(row) from None
 
     def damaged(self, row: int) -> ShardError:
-        """What to say of a sample that is not as it was written."""
+        """The error for a sample that has changed since it was written."""
         name = tar_path(self.folder, self.names[int(self._shard[row])])
         return ShardError(f"{name}: the sample of chip {self.chip_id[row]} is damaged; delete the shard and {RERUN}")
 
@@ -126,11 +126,11 @@ class Pool:
         path = tar_path(self._here[1], self.names[shard])
         try:
             return read_range(path, start, end)
-        except Exception as error:  # each file system has its own kinds
+        except Exception as error:  # each file system raises its own errors
             raise ShardError(f"shard {path} cannot be read ({str(error).splitlines()[0]}); {RERUN}") from None
 
     def _file(self, shard: int) -> int:
-        key = os.getpid(), shard  # a descriptor that a forked child shares would be closed under it
+        key = os.getpid(), shard  # a forked child must not share a descriptor that another process may close
         if key not in self._files:
             path = tar_path(self.folder, self.names[shard])
             try:
@@ -141,10 +141,12 @@ class Pool:
 
 
 class ShardFinder:
-    """Says which shards hold some chips, without reading every index: those of a kind and variant rise in chip id.
+    """Finds the shards that hold some chips without reading every index.
+
+    This works because the shards of a kind and variant are in ascending order of chip ids.
 
     Raises:
-        ShardError: the folder holds no finished export, or an index that is looked at is damaged.
+        ShardError: the folder holds no finished export, or an index that is read is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -155,7 +157,7 @@ class ShardFinder:
         self._ids: dict[str, npt.NDArray[np.int64]] = {}
 
     def names(self, chip_ids: npt.NDArray[np.int64]) -> list[str]:
-        """The shards that hold any of the chips, by name."""
+        """The names of the shards that hold any of the chips."""
         found = set()
         for names in self._stems.values():
             places = range(len(names))
@@ -166,7 +168,7 @@ class ShardFinder:
         return sorted(found)
 
     def _first(self, names: list[str], place: int) -> float:
-        """The first chip id from a shard on; one whose images were all lost has none."""
+        """The first chip id in this shard or a later one; a shard has no chips if none of its images could be rendered."""
         return next((int(ids[0]) for name in names[place:] if (ids := self._chip_ids(name)).size), math.inf)
 
     def _chip_ids(self, name: str) -> npt.NDArray[np.int64]:
@@ -182,7 +184,7 @@ class ShardFinder:
 
 
 def _inside(index: pa.Table, size: int) -> bool:
-    """Whether every sample lies inside a tar of ``size`` bytes, its JPEG before its record."""
+    """Whether every sample is inside a tar of ``size`` bytes, with its JPEG before its record."""
     image, image_size, record, record_size = (
         index[name].to_numpy() for name in ("image_offset", "image_size", "json_offset", "json_size")
     )

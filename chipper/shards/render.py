@@ -1,4 +1,4 @@
-"""Chips as pixels: one exact similarity from source to chip, cut at sub-pixel source coordinates."""
+"""Render chips: an exact scaling and shift from source px to chip px, at sub-pixel source coordinates."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def render_chip(
     """Cut one chip out of an image.
 
     Args:
-        source: the image, decoded or open.
+        source: the image, decoded or opened.
         scale: canvas px per source px.
-        x: left of the chip, canvas px.
-        y: top of the chip, canvas px.
-        content: width and height of the part that is image, chip px.
+        x: left edge of the chip, canvas px.
+        y: top edge of the chip, canvas px.
+        content: width and height of the part of the chip that shows the image, chip px.
         chip_size: K, px.
 
     Returns:
-        K x K RGB; chip px (u, v) shows source px ((x + u) / scale, (y + v) / scale), the rest is `PADDING`.
+        K x K RGB; chip px (u, v) shows source px ((x + u) / scale, (y + v) / scale); the rest is `PADDING`.
 
     Raises:
-        ImageError: a part of an open image cannot be read.
+        ImageError: a part of an opened image cannot be read.
     """
     part = source.part((x / scale, y / scale, (x + content[0]) / scale, (y + content[1]) / scale), scale)
     across, down = scale * part.across, scale * part.down  # chip px per px of the part
@@ -41,7 +41,7 @@ def render_chip(
     )
     pixels = part.pixels
     if box[2] > pixels.width or box[3] > pixels.height:
-        # the canvas was rounded up to whole px, so the last chip px reaches up to half a px beyond the image
+        # the canvas was rounded up to whole px, so the last chip px can extend up to half a px beyond the image
         pixels, box = _extended(pixels, box)
     cut = pixels.resize(content, Image.Resampling.BILINEAR, box=box)
     if content == (chip_size, chip_size):
@@ -54,8 +54,8 @@ def render_chip(
 def _extended(
     pixels: Image.Image, box: tuple[float, float, float, float]
 ) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """The part of the image around ``box`` with its last row and column repeated as far as ``box`` reaches."""
-    margin = 2  # what bilinear filtering may look at beyond the box, when enlarging
+    """The part of the image around ``box``, with its last row and column repeated up to the end of ``box``."""
+    margin = 2  # px outside the box that bilinear filtering may read when enlarging
     reach = int(np.ceil(margin * max(1.0, *((b - a) / 64 for a, b in ((box[0], box[2]), (box[1], box[3]))))))
     left, top = max(int(box[0]) - reach, 0), max(int(box[1]) - reach, 0)
     array = np.asarray(pixels.crop((left, top, pixels.width, pixels.height)))

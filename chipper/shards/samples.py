@@ -1,4 +1,4 @@
-"""Samples: what a shard holds for each chip, a JPEG and a JSON record of its labels as COCO writes annotations."""
+"""Samples: for each chip a shard holds a JPEG and a JSON record with the chip's labels as COCO annotations."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 def sample_key(image_id: int, scale_index: int, x: int, y: int) -> str:
-    """The sample's name: no dots, so that WebDataset readers split it right."""
+    """The sample's name; it has no dots, because WebDataset readers split names at the first dot."""
     return f"{image_id:012d}_{scale_index}_{x:05d}_{y:05d}"
 
 
 class SampleError(Exception):
-    """What a shard holds in the place of a sample is none; a checksum that fits does not make it one."""
+    """A sample in a shard is not valid, although its checksum may be correct."""
 
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Label(msgspec.Struct):
-    """What must stand in a record's annotation."""
+    """The required fields of an annotation in a record."""
 
     id: _Int64
     category_id: _Int64
@@ -42,7 +42,7 @@ class Label(msgspec.Struct):
 
 
 class RecordedChip(msgspec.Struct):
-    """What must stand in a record of its chip."""
+    """The required fields of the chip in a record."""
 
     chip_id: _Int64
     kind: str
@@ -55,7 +55,7 @@ class RecordedChip(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """What must stand in a record."""
+    """The required fields of a record."""
 
     image_id: _Int64
     file_name: str
@@ -66,14 +66,14 @@ class Record(msgspec.Struct):
 
 
 def parse_record(record: bytes) -> Record:
-    """What a sample's JSON record must hold. Raises SampleError where it does not."""
+    """The required fields of a sample's JSON record. Raises SampleError if they are missing or invalid."""
     return _decode(record, Record)
 
 
 def read_record(record: bytes) -> dict[str, Any]:
-    """All of a sample's JSON record. Raises SampleError where it is none."""
+    """All fields of a sample's JSON record. Raises SampleError if it is not valid."""
     parse_record(record)
-    return _decode(record, dict[str, Any])  # what no one needs is looked at here alone
+    return _decode(record, dict[str, Any])  # other fields are only decoded here
 
 
 def _decode(record: bytes, kind: type[T]) -> T:
@@ -84,7 +84,7 @@ def _decode(record: bytes, kind: type[T]) -> T:
 
 
 def read_jpeg(jpeg: bytes, side: int) -> Image.Image:
-    """A sample's picture, RGB. Raises SampleError where it is none of ``side`` x ``side`` px."""
+    """A sample's picture, RGB. Raises SampleError if it is not a picture of ``side`` x ``side`` px."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
             if image.size != (side, side):
@@ -93,12 +93,12 @@ def read_jpeg(jpeg: bytes, side: int) -> Image.Image:
             return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
     except SampleError:
         raise
-    except Exception as error:  # PIL's readers raise many kinds for a damaged file
+    except Exception as error:  # PIL's readers raise many kinds of errors for a damaged file
         raise SampleError(f"its picture cannot be decoded: {error}") from None
 
 
 def decoded(text: bytes) -> Any:
-    """What the JSON ``text`` holds; None, which is neither mask nor keypoints, where it is none."""
+    """The value of the JSON ``text``, or None if it is not valid JSON; None is not accepted as a mask or keypoints."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -106,7 +106,7 @@ def decoded(text: bytes) -> Any:
 
 
 class SampleWriter:
-    """Makes the JSON records of the chips of one part of a workdir."""
+    """Writes the JSON records of the chips of one part of a workdir."""
 
     def __init__(
         self, images: Images, annotations: Annotations, chips: Chips, labels: Labels, options: PositiveOptions

@@ -1,4 +1,4 @@
-"""shards/dataset.json: what a finished export holds."""
+"""shards/dataset.json: the content of a finished export."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from chipper.storage.files import read_struct
 
 
 class ShardSet(msgspec.Struct):
-    """shards/dataset.json: written last, when every shard of the plan is whole."""
+    """shards/dataset.json; it is written last, when every planned shard is complete."""
 
     format_version: str
-    id: str  # what the workdir's epochs belong to
+    id: str  # the id of the workdir's epochs
     chip_size: int
     categories: list[Category]
     render: dict[str, str | int]
@@ -37,7 +37,7 @@ RERUN = "run `chipper export-shards` again"
 
 
 def exported_pixels(folder: Path) -> PixelOptions:
-    """The bands and the stretch of the shards in ``folder``; nothing given where no finished export lies there.
+    """The bands and the stretch of the shards in ``folder``; the defaults if there is no finished export.
 
     Raises:
         ShardError: shards/dataset.json cannot be used.
@@ -48,17 +48,17 @@ def exported_pixels(folder: Path) -> PixelOptions:
 
 
 def read_shard_set(folder: Path) -> ShardSet:
-    """Read shards/dataset.json; ShardError where no finished export lies."""
+    """Read shards/dataset.json. Raises ShardError if there is no finished export, or the file cannot be used."""
     path = folder / DATASET
     try:
         found = read_struct(path, ShardSet)
         check_version(found.format_version)
         strange = [name for name in found.shards if not is_shard_file(tar_path(folder, name)) or "/" in name]
         if strange:
-            raise ValueError(f"{strange[0]!r} is no name of a shard")
+            raise ValueError(f"{strange[0]!r} is not the name of a shard")
     except FileNotFoundError:
         raise ShardError(
-            f"{path} does not exist: no finished export lies there; run `chipper export-shards` first"
+            f"{path} does not exist: there is no finished export; run `chipper export-shards` first"
         ) from None
     except (ValueError, SchemaMismatch, OSError) as error:
         raise ShardError(f"{path} cannot be used ({error}); {RERUN}") from None

@@ -1,4 +1,4 @@
-"""Rendering shards that show the same images side by side, so that each image is decoded once."""
+"""Render all shards of the same images together, so that each image is decoded once."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from chipper.shards.samples import SampleWriter, sample_key
 from chipper.shards.writing import ImageFault, Mark, Receipt, Sample, ShardWriter, open_shard
 from chipper.storage.locations import reconnect
 
-IN_A_ROW = 100  # images that may fail one after the other: the folder is wrong, or the disk is gone
+IN_A_ROW = 100  # if this many consecutive images fail, the folder is wrong or the disk is gone
 
 
 def render_stripe(
     workdir: Path, shards: Path, belongs_to: str, image_dir: Path, plans: list[ShardPlan], options: ExportOptions
 ) -> list[Receipt]:
-    """Render shards of one part and commit each to ``shards`` when its last image is done; runs in a worker process.
+    """Render shards of one part, and commit each to ``shards`` when its last image is done; runs in a worker process.
 
     Raises:
-        ImageError: with ``on_error="fail"``, the first image that cannot be rendered; otherwise, when too many cannot one
-            after the other.
+        ImageError: an image cannot be rendered and ``on_error="fail"`` is given, or too many consecutive images cannot be
+            rendered.
         StorageError: a shard cannot be written.
     """
     shards, image_dir = reconnect(shards), reconnect(image_dir)
     faults: list[ImageFault] = []
-    with ExitStack() as stack:  # what is open when something fails is dropped
+    with ExitStack() as stack:  # shards that are still open when an error occurs are discarded
         own = [_Shard(workdir, shards, belongs_to, plan, stack) for plan in plans]
         for _, some in groupby(merge(*(shard.images(k) for k, shard in enumerate(own))), key=lambda place: place[0]):
             places = [(own[k], first, last) for _, k, first, last in some]
@@ -62,22 +62,22 @@ def render_stripe(
 
 
 def number_of_images(faults: list[ImageFault]) -> int:
-    """Different images among the faults of several shards."""
+    """The number of different images in the faults of several shards."""
     return len({fault.image_id for fault in faults})
 
 
 def too_many(faults: list[ImageFault], images: Path) -> ImageError:
-    """The error that ends an export."""
+    """The error that stops an export."""
     last = faults[-1]
     return ImageError(
-        f"{number_of_images(faults)} images could not be rendered, too many to go on; the last: {images / last.file_name}: "
+        f"{number_of_images(faults)} images could not be rendered, too many to continue; the last: {images / last.file_name}: "
         f"{last.error}; check {option('image_dir')}, or raise {option('max_errors')}; "
         f"give {option('retry_errors')} once the images are repaired"
     )
 
 
 class _Shard:
-    """One shard of a stripe: its rows, and, while it is being written, its writer."""
+    """One shard of a stripe: its rows, and its writer while it is being written."""
 
     def __init__(self, workdir: Path, folder: Path, belongs_to: str, plan: ShardPlan, stack: ExitStack) -> None:
         self.tables = read_part(workdir, belongs_to, plan.part, plan.kind)
@@ -90,14 +90,14 @@ class _Shard:
         self._writer: ShardWriter | None = None
 
     def images(self, number: int) -> Iterator[tuple[int, int, int, int]]:
-        """Position of each image, the ``number`` given, and the range of its rows in ``chips``."""
+        """For each image: its position, ``number``, and the range of its rows in ``chips``."""
         position = self.chips.image_position
         bounds = Groups.runs(position).offsets.tolist()
         return ((int(position[first]), number, first, last) for first, last in pairwise(bounds))
 
     @property
     def writer(self) -> ShardWriter:
-        """Where samples and faults go; the file is opened when it is first asked for."""
+        """The writer of samples and faults; the file is opened at the first access."""
         if self._writer is None:
             plan = self._plan
             self._writer = self._stack.enter_context(
@@ -106,7 +106,7 @@ class _Shard:
         return self._writer
 
     def commit_after(self, last: int) -> None:
-        """Commit the shard if the chips before row ``last`` are all of it."""
+        """Commit the shard if ``last`` is the end of its rows."""
         if last == len(self.chips):
             self._stack.close()
 
@@ -118,7 +118,7 @@ class _Shard:
 
 
 class _Image:
-    """One image of a stripe, and its chips in each of the shards."""
+    """One image of a stripe, and its chips in each shard."""
 
     def __init__(self, folder: Path, places: list[tuple[_Shard, int, int]], render: RenderOptions) -> None:
         self._folder, self._places, self._render = folder, places, render
@@ -130,14 +130,14 @@ class _Image:
         self._marks: list[tuple[_Shard, Mark]] = []
 
     def render(self) -> None:
-        """Add the image's chips to their shards: all of them, or none and ImageError."""
+        """Add all the image's chips to their shards. Raises ImageError if one of them cannot be rendered."""
         with ExitStack() as stack:
             sources = self._opened(stack)
             self._marks = [(shard, shard.writer.mark()) for shard, _, _ in self._places]
             self._add(sources)
 
     def _opened(self, stack: ExitStack) -> dict[int, ImageSource]:
-        """The image at the reduction of each shard: that of its own finest chip, whatever the others need."""
+        """The image at the reduction of each shard, which depends only on the finest chip of this image in the shard."""
         path = image_path(self._folder, self.file_name)
         needed = {reduction_for(self._finest(*place)) for place in self._places}
         sources: dict[int, ImageSource] = {}
@@ -145,12 +145,12 @@ class _Image:
             source = open_source(path, self._declared, self._render.exif, 1 / reduction, self._render.pixels)
             stack.enter_context(source)
             sources[reduction] = source
-            if source.reduction == 1:  # it was asked for, or there is no other for this kind of image
+            if source.reduction == 1:  # it is needed, or this kind of image cannot be reduced
                 return sources | dict.fromkeys(needed - sources.keys(), source)
         return sources
 
     def fault(self, error: str) -> ImageFault:
-        """Enter the image among the faults of its shards, which lose what they have of it; the last is returned."""
+        """Remove the image's chips from its shards and add a fault to each; returns the last fault."""
         for shard, mark in self._marks:
             shard.writer.rewind(mark)
         for shard, first, last in self._places:
@@ -159,7 +159,9 @@ class _Image:
         return found
 
     def _add(self, sources: dict[int, ImageSource]) -> None:
-        jpegs: dict[tuple[int, ...], bytes] = {}  # of the windows that several variants have chosen
+        jpegs: dict[
+            tuple[int, ...], bytes
+        ] = {}  # encoded windows, because several variants may have chosen the same window
         windows = Counter(self._window(shard, k) for shard, first, last in self._places for k in range(first, last))
         for shard, first, last in self._places:
             chips, size = shard.chips, shard.tables.options.chip_size

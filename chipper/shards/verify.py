@@ -1,4 +1,4 @@
-"""verify: what is wrong with a folder of shards, if anything."""
+"""verify: find faults in a folder of shards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked, one line for each fault, and the command that repairs them."""
+    """The result of a check: numbers, one line for each fault, and the command that repairs the shards."""
 
     shards: int
     samples: int
@@ -37,7 +37,7 @@ class Checked:
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What was checked, for people: name and text."""
+        """A summary for people, as rows (name, text)."""
         return [
             ("shards", f"{self.shards:,} ({len(self.faults):,} with faults)"),
             ("samples", f"{self.samples:,}"),
@@ -55,12 +55,12 @@ def verify_shards(
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
 ) -> Checked:
-    """Check every shard of a finished export, and of its epochs: receipt, size, sha256, index; with ``deep`` every sample too.
+    """Check every shard of a finished export and its epochs: receipt, size, sha256, index; with ``deep`` also every sample.
 
-    A shard with a fault loses its receipt, so that the next export writes it again, and only it.
+    The receipt of a faulty shard is removed, so that the next export writes this shard again.
 
     Raises:
-        ShardError: no finished export lies in ``folder``.
+        ShardError: there is no finished export in ``folder``.
     """
     sets, faults = {folder: read_shard_set(folder)}, list[str]()
     for epoch in epoch_folders(folder):
@@ -72,7 +72,7 @@ def verify_shards(
         if found.id == sets[folder].id:
             sets[epoch] = found
         else:
-            faults.append(f"{epoch}: is not part of this export; export the epochs again, or delete it")
+            faults.append(f"{epoch} is not part of this export; export the epochs again, or delete it")
     in_epochs = bool(faults)
     tasks = [(place, name, found.chip_size, deep) for place, found in sets.items() for name in found.shards]
     with monitor.progress("verifying shards", len(tasks)) as advance:
@@ -82,12 +82,12 @@ def verify_shards(
                 try:
                     remove(receipt_path(place, name))
                 except StorageError:
-                    fault += "; nothing can be removed there, so delete the shard yourself before exporting again"
+                    fault += "; its receipt cannot be removed, so delete the shard yourself before exporting again"
                 faults.append(f"{tar_path(place, name)}: {fault}")
             advance(1)
     wanted = {tar_path(place, name) for place, name, *_ in tasks}
     faults += [
-        f"{path}: is not part of this export; move or delete it"
+        f"{path} is not part of this export; move or delete it"
         for place in sets
         for path in sorted(place.glob("*.tar"))
         if path not in wanted
@@ -105,7 +105,7 @@ def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[Path, s
     place, folder = folder, reconnect(folder)
     receipt = read_receipt(folder, name)
     if receipt is None:
-        return place, name, "missing, cut, or without its index or receipt"
+        return place, name, "missing, truncated, or without its index or receipt"
     digest = hashlib.sha256()
     try:
         with tar_path(folder, name).open("rb") as file:
@@ -115,17 +115,17 @@ def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[Path, s
     except (OSError, ChipperError) as error:
         return place, name, str(error)
     if digest.hexdigest() != receipt.sha256:
-        return place, name, "its bytes are not those that were written"
+        return place, name, "its bytes have changed since it was written"
     if len(index) != receipt.samples:
         return place, name, f"its index has {len(index)} samples, its receipt {receipt.samples}"
     try:
         return place, name, _check_samples(folder, name, index.to_pylist(), chip_size) if deep else None
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # a tar that fits a receipt need not be one
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # possible although the receipt matches
         return place, name, one_line(f"it cannot be read as a tar ({error})")
 
 
 def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], chip_size: int) -> str | None:
-    """The first sample that is not what the index says, or None."""
+    """The first fault of a sample, or None."""
     with tar_path(folder, name).open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
         for row in rows:
             data = []
@@ -137,9 +137,9 @@ def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], ch
                 assert file is not None
                 data.append(file.read())
             if (len(data[0]), len(data[1])) != (row["image_size"], row["json_size"]):
-                return f"sample {row['key']} is of another size than the index says"
+                return f"sample {row['key']} has another size than the index says"
             if zlib.crc32(data[1], zlib.crc32(data[0])) != row["crc32"]:
-                return f"sample {row['key']} does not have its checksum"
+                return f"sample {row['key']} does not match its checksum"
             try:
                 read_jpeg(data[0], chip_size)
                 parse_record(data[1])

@@ -1,7 +1,7 @@
-"""One shard: a tar of samples, its index, and the receipt that says it is whole.
+"""Write one shard: a tar of samples, its index, and a receipt that says that the shard is complete.
 
-The order of commits is tar, index, receipt (``.done.json``), each written under a temporary name, synced and renamed. A
-shard is whole when its receipt is there and speaks of the plan that is asked for.
+They are committed in the order tar, index, receipt (``.done.json``); each is written under a temporary name, synced and
+renamed. A shard is complete if its receipt exists and has the hash of the current plan.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
 from chipper.storage.files import atomic, read_struct, remove, write_json, write_table
 
 _BLOCK = tarfile.BLOCKSIZE
-_Row = tuple[str, int, int, int, int, int, int]  # of the index
+_Row = tuple[str, int, int, int, int, int, int]  # a row of the index
 _SHARD_FILE = re.compile(
     r"(positives|negatives|epoch-\d{3,})(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)"
 )
@@ -33,7 +33,7 @@ _SHARD_FILE = re.compile(
 
 @dataclass(frozen=True)
 class Sample:
-    """One chip as it goes into a shard."""
+    """One chip as it is written into a shard."""
 
     key: str
     chip_id: int
@@ -51,7 +51,7 @@ class ImageFault(msgspec.Struct):
 
 
 class Receipt(msgspec.Struct):
-    """``.done.json``: what the shard holds, and the hash of the plan that it fulfils."""
+    """``.done.json``: the content of the shard, and the hash of its plan."""
 
     format_version: str
     name: str
@@ -69,7 +69,7 @@ def shard_name(kind: str, number: int, total: int) -> str:
 
 
 def is_shard_file(path: Path) -> bool:
-    """Whether a file has the name of a shard's tar, index or receipt; others are not chipper's to touch."""
+    """Whether a file has the name of a shard's tar, index or receipt; chipper never changes other files."""
     return _SHARD_FILE.fullmatch(path.name) is not None
 
 
@@ -89,8 +89,10 @@ def receipt_path(folder: Path, name: str) -> Path:
 
 
 def read_receipt(folder: Path, name: str) -> Receipt | None:
-    """The shard's receipt, or None where the shard is not whole: no receipt, that of another shard, or a tar of
-    another size or no index.
+    """The shard's receipt, or None if the shard is not complete.
+
+    A shard is not complete if its receipt is missing or is the receipt of another shard, its tar has another size, or its
+    index is missing.
     """
     try:
         receipt = read_struct(receipt_path(folder, name), Receipt)
@@ -102,7 +104,7 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a shard in the making, to which it can be taken back."""
+    """A position in a shard that is being written; the shard can be rewound to it."""
 
     samples: int
     size: int
@@ -110,18 +112,18 @@ class Mark:
 
 
 class ShardWriter:
-    """A shard in the making, see `open_shard`."""
+    """A shard that is being written, see `open_shard`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.faults: list[ImageFault] = []  # images of its plan that could not be rendered
-        self.receipt: Receipt | None = None  # once it is whole
+        self.receipt: Receipt | None = None  # set when the shard is complete
         self._file, self._rows = _Hashed(file), list[_Row]()
 
     def add(self, sample: Sample) -> None:
-        """Write one sample as webdataset's TarWriter does, byte for byte.
+        """Write one sample, with the same bytes as webdataset's TarWriter.
 
-        (A test holds the two against each other. TarWriter itself is left alone because importing webdataset imports
-        torch, where that is installed: seconds and hundreds of MB in every rendering process.)
+        A test compares the two. TarWriter is not used, because importing webdataset imports torch if it is installed; this
+        costs seconds and hundreds of MB in every rendering process.
         """
         starts = []
         for extension, data in (("jpg", sample.jpeg), ("json", sample.record)):
@@ -134,11 +136,11 @@ class ShardWriter:
         self._rows.append((sample.key, sample.chip_id, starts[0], len(sample.jpeg), starts[1], len(sample.record), crc))
 
     def mark(self) -> Mark:
-        """Where the shard is now."""
+        """The current position in the shard."""
         return Mark(len(self._rows), self._file.size, self._file.sha256.copy())
 
     def rewind(self, mark: Mark) -> None:
-        """Take back the samples that were added since."""
+        """Remove the samples that were added after ``mark``."""
         del self._rows[mark.samples :]
         self._file.rewind(mark.size, mark.hash)
 
@@ -146,7 +148,9 @@ class ShardWriter:
         lost = sum(fault.chips for fault in self.faults)
         samples = len(self._rows)
         if samples + lost != expected or len({row[0] for row in self._rows}) != samples:
-            raise ShardError(f"shard {name} has {samples} samples and {lost} lost chips for a plan of {expected}")
+            raise ShardError(
+                f"shard {name} has {samples} samples and {lost} lost chips, but its plan has {expected} chips"
+            )
         end = 2 * _BLOCK
         self._file.write(bytes(end + -(self._file.size + end) % tarfile.RECORDSIZE))
 
@@ -163,15 +167,15 @@ class ShardWriter:
 
 @contextmanager
 def open_shard(folder: Path, name: str, kind: str, plan_hash: str, expected: int) -> Iterator[ShardWriter]:
-    """Open one shard for writing; it is committed when the block ends well, and leaves nothing when it does not.
+    """Open one shard for writing. It is committed when the block ends without an error; otherwise no file is left.
 
     ``expected`` is the number of chips in the plan: samples and the chips of faults must add up to it.
 
     Raises:
-        ShardError: samples are missing or there twice; nothing is committed.
+        ShardError: samples are missing or duplicate; nothing is committed.
         StorageError: the shard cannot be written.
     """
-    remove(receipt_path(folder, name))  # from here on the old shard, if any, is not whole
+    remove(receipt_path(folder, name))  # from here on an old shard counts as incomplete
     with atomic(tar_path(folder, name)) as file:
         shard = ShardWriter(file)
         yield shard
@@ -198,7 +202,7 @@ class _Hashed:
 
 
 def plan_hash(*columns: np.ndarray | bytes) -> str:
-    """SHA-256 over columns, each with its length; object columns by their text."""
+    """SHA-256 of columns, each with its length; object columns are hashed as text."""
     digest = hashlib.sha256()
     for column in columns:
         if isinstance(column, bytes):

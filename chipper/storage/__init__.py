@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all, the lock of a workdir, and places that may be URLs."""
+"""Atomic file writes, the lock of a workdir, and locations that are folders or URLs."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name in the same folder, synced, renamed."""
+"""Atomic file writes: a file is written under a temporary name in the same folder, synced and renamed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chipper.storage.locations import is_local, readable, regular_file, uploaded
 
 S = TypeVar("S", bound=msgspec.Struct)
 _CURES = {
-    errno.ENOSPC: "no space is left on that disk; free some and run the same command again",
+    errno.ENOSPC: "no space is left on that disk; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
     errno.EROFS: "that file system is read-only; choose another place",
     errno.EACCES: "permission is denied; choose another place or change its owner",
@@ -31,7 +31,7 @@ _CURES = {
 
 @contextlib.contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write ``path`` into a StorageError with the cure."""
+    """Convert an OSError while writing ``path`` to a StorageError with the cure."""
     try:
         yield
     except OSError as error:
@@ -49,12 +49,12 @@ def _errno_in(message: str) -> int | None:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file for writing that becomes ``path`` when the block ends well, and vanishes when it does not."""
+    """Open a temporary file for writing. It becomes ``path`` if the block ends without an error; otherwise it is removed."""
     if not is_local(path):
         with uploaded(path) as file:
             yield file
         return
-    # a name of its own, since a lost worker's task may be started again while it still writes
+    # a unique name, because the task of a lost worker can be started again while the worker still writes
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,13 +72,13 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     with translate_os_errors(path):
         path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left in ``folder`` and the folders in it; none may be at work."""
+    """Remove temporary files of killed writers in ``folder`` and its subfolders; no writer may be running."""
     for ending in ("parquet", "tar", "json", "pt"):
         for pattern in (f".*.{ending}*.partial", f"*/.*.{ending}*.partial"):
             for left in folder.glob(pattern):
@@ -86,7 +86,7 @@ def sweep(folder: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make renames in ``directory`` survive a power cut."""
+    """Sync ``directory``, so that renames in it survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,18 +101,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 ROW_GROUP = 1 << 17
-"""Rows of a Parquet row group: small enough to read a range of images without much that lies beside it."""
+"""Rows of a Parquet row group: small enough that reading a range of images reads few other rows."""
 _REPEATED = ("image_id", "category_id", "kind", "variant", "scale_index", "record", "reason")
-"""Columns of few values. A dictionary of the others would be tried and given up, which doubles the time to write."""
+"""Columns with few different values. For others, a dictionary would be built and discarded, which doubles the write time."""
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file: zstd, fixed layout, so that equal tables give equal bytes."""
+    """Write a Parquet file with zstd compression and a fixed layout, so that equal tables give equal bytes."""
     write_tables(path, table.schema, [table])
 
 
 def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """Write a Parquet file of several tables one after the other, so that they need not fit into memory together."""
+    """Write several tables one after the other to a Parquet file, so that they need not fit into memory together."""
     repeated = [name for name in schema.names if name in _REPEATED]
     options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated, "write_page_checksum": True}
     with atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
@@ -123,10 +123,10 @@ def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
 def read_table(
     path: Path, table: Table, belongs_to: str | None, cure: str, columns: list[str] | None = None
 ) -> pa.Table:
-    """Read a Parquet file of ``table``, all its columns or some.
+    """Read a Parquet file of ``table``: all columns, or those in ``columns``.
 
     Raises:
-        WorkdirError: it is missing, unreadable, another table or of other options; the message ends with ``cure``.
+        WorkdirError: it is missing, unreadable, another table or made with other options; the message ends with ``cure``.
     """
     try:
         with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
@@ -141,13 +141,13 @@ def read_table(
     except FileNotFoundError as error:
         raise WorkdirError(f"{path} is missing; {cure}") from error
     except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
-        # a damaged footer makes pyarrow stumble in many ways, some with the damaged bytes in their message
+        # for a damaged footer pyarrow raises many kinds of errors, some with the damaged bytes in their message
         what = (str(error).splitlines() or [type(error).__name__])[0].encode("ascii", "backslashreplace").decode()
         raise WorkdirError(f"{path} is damaged ({what}); {cure}") from error
 
 
 def read_bytes(path: Path, error: type[ChipperError], what: str, cure: str) -> bytes:
-    """The file's bytes, or ``error`` in one line where it cannot be read."""
+    """The file's bytes. Raises ``error`` with one line if it cannot be read."""
     try:
         return regular_file(path).read_bytes()
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def read_struct(path: Path, type_: type[S]) -> S:
 
 
 def fingerprint(*pieces: bytes) -> str:
-    """XXH3-128 of the pieces, each with its length, as 32 hex digits: tells inputs apart, is no protection from malice."""
+    """XXH3-128 of the pieces, each with its length, as 32 hex digits; it detects changes, but is not cryptographic."""
     digest = xxhash.xxh3_128()
     for piece in pieces:
         digest.update(len(piece).to_bytes(8, "little"))
@@ -182,7 +182,7 @@ def fingerprint(*pieces: bytes) -> str:
 
 
 def fingerprint_of(path: Path) -> str:
-    """XXH3-128 of a file, which need not fit into memory."""
+    """XXH3-128 of a file; the file need not fit into memory."""
     digest = xxhash.xxh3_128()
     with open(regular_file(path), "rb") as file:
         while piece := file.read(1 << 24):

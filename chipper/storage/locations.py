@@ -1,8 +1,8 @@
-"""Places of images and shards: folders of this machine, or URLs that fsspec knows, like ``s3://bucket/folder``.
+"""Locations of images and shards: local folders, or URLs that fsspec supports, like ``s3://bucket/folder``.
 
-A URL becomes a ``upath.UPath``, which has a Path's methods, so both go the same way; what differs stands here. Local files are
-read and written as they are. An object store makes an object visible when its upload is through, so a shard is written
-to a temporary file here and uploaded whole.
+A URL becomes a ``upath.UPath``, which has the methods of a Path, so most code is the same for both; the differences are
+in this module. Local files are read and written directly. An object store makes an object visible when its upload is
+complete, so a shard is written to a local temporary file and uploaded as a whole.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import IO, Any, cast
 from chipper.errors import DependencyError, OptionError, StorageError
 
 _OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
-"""They have no folders, and making one may make a bucket, which nobody asked for."""
+"""Protocols without folders. Creating a folder there could create a bucket by accident."""
 
 
 def location(text: str) -> Path:
     """The folder or URL ``text``.
 
     Raises:
-        OptionError: no file system of that protocol is known.
+        OptionError: fsspec has no file system for the protocol.
         DependencyError: the package of the protocol is not installed.
     """
     if "://" not in text:
         return Path(text)
     if text.startswith(":"):
         raise OptionError(
-            f"{text} is no location: it names no protocol; give a folder, or a URL like s3://bucket/folder"
+            f"{text} is not a location: it has no protocol; give a folder, or a URL like s3://bucket/folder"
         )
-    from upath import UPath  # imports fsspec, which local files do not need
+    from upath import UPath  # imports fsspec, which is not needed for local files
 
     try:
-        # other processes write there too, so a listing is never remembered
+        # other processes write there too, so listings are not cached
         place = UPath(text, use_listings_cache=False)
         if place.protocol in ("file", "local"):
             return Path(place.path)
@@ -46,15 +46,17 @@ def location(text: str) -> Path:
     except ImportError as error:
         raise DependencyError(f"{text} needs a package that is not installed: {error}") from None
     except ValueError as error:
-        raise OptionError(f"{text} is no location: {error}; give a folder, or a URL like s3://bucket/folder") from None
+        raise OptionError(
+            f"{text} is not a location: {error}; give a folder, or a URL like s3://bucket/folder"
+        ) from None
     return cast(Path, place)
 
 
 def regular_file(place: Path) -> Path:
-    """The location, unless it is a pipe, a socket or a device of this machine, which would be waited for or read for ever.
+    """The location, if it is not a local pipe, socket or device; reading one of these could block or never end.
 
     Raises:
-        OSError: it is one of these, or not there.
+        OSError: it is one of these, or does not exist.
     """
     if is_local(place):
         kind = place.stat().st_mode
@@ -64,22 +66,22 @@ def regular_file(place: Path) -> Path:
 
 
 def is_local(place: Path) -> bool:
-    """Whether a location lies in this machine's file system."""
+    """Whether a location is in the local file system."""
     return isinstance(place, Path)
 
 
 def reconnect(place: Path) -> Path:
-    """A location to use in this process; connections do not survive a fork."""
+    """The location with a new connection for this process; connections do not survive a fork."""
     return place if is_local(place) else location(str(place))
 
 
 def readable(place: Path) -> Path | IO[bytes]:
-    """What libraries that read files take: the path itself, or an open file."""
+    """The argument for libraries that read files: the path if it is local, else an open file."""
     return regular_file(place) if is_local(place) else place.open("rb")
 
 
 def path_or_bytes(place: Path) -> Path | IO[bytes]:
-    """The path itself, or the content in memory."""
+    """The path if it is local, else the content in memory."""
     return regular_file(place) if is_local(place) else io.BytesIO(place.read_bytes())
 
 
@@ -91,10 +93,10 @@ def read_range(place: Path, start: int, end: int) -> bytes:
 
 @contextlib.contextmanager
 def uploaded(place: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file for writing that is uploaded to ``place`` when the block ends well.
+    """Open a temporary file for writing. It is uploaded to ``place`` if the block ends without an error.
 
     Raises:
-        StorageError: the upload failed, or another size has arrived.
+        StorageError: the upload failed, or the uploaded object has another size.
     """
     with tempfile.NamedTemporaryFile(prefix="chipper-") as file:
         yield cast(IO[bytes], file)
@@ -106,11 +108,11 @@ def uploaded(place: Path) -> Iterator[IO[bytes]]:
                 remote.fs.makedirs(remote.parent.path, exist_ok=True)
             remote.fs.put_file(file.name, remote.path)
             arrived = remote.fs.info(remote.path)["size"]
-        except Exception as error:  # each file system has its own kinds
+        except Exception as error:  # each file system raises its own errors
             raise StorageError(
-                f"cannot write {place}: {str(error).splitlines()[0]}; mend that and run again"
+                f"cannot write {place}: {str(error).splitlines()[0]}; correct that and run again"
             ) from error
         if arrived != size:
             raise StorageError(
-                f"cannot write {place}: {arrived} of {size} bytes have arrived; run the same command again"
+                f"cannot write {place}: {arrived} of {size} bytes were uploaded; run the same command again"
             )

@@ -1,4 +1,4 @@
-"""One writer a workdir."""
+"""The lock of a workdir: only one process writes to it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from chipper.storage.locations import is_local
 
 @contextlib.contextmanager
 def locked(workdir: Path, command: str, *elsewhere: Path) -> Iterator[None]:
-    """Hold the workdir while ``command`` writes to it; the system lets go of it when the process ends, however it ends.
+    """Lock the workdir while ``command`` writes to it; the operating system releases the lock when the process ends.
 
-    What killed writers have left is swept up, before and after, there and in the folders ``elsewhere``.
+    Temporary files of killed writers are removed before and after, in the workdir and in the folders ``elsewhere``.
 
     Raises:
-        WorkdirError: another process holds it; the message names that process.
+        WorkdirError: another process holds the lock; the message names that process.
     """
     path = workdir / ".lock"
     with translate_os_errors(path):
         workdir.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, closed below whatever happens
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, always closed below
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""COCO files: what is no JSON, what is JSON and no COCO, and records that cannot be used."""
+"""COCO files: not JSON, JSON but not COCO, and unusable records."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "categories that are nested": (coco(categories="[" * 50 + "]" * 50), "category"),
 }
 
-# one bad image record, with which nothing is left
+# one bad image record, without which the file is empty
 IMAGES: dict[str, tuple[dict[str, Any] | str, str]] = {
     "an id that is a string": ({"id": "one"}, "malformed"),
     "an id that is a list": ({"id": [1]}, "malformed"),
@@ -111,7 +111,7 @@ IMAGES: dict[str, tuple[dict[str, Any] | str, str]] = {
     "a record that is null": ("null", "malformed"),
     "a record that is deeply nested": ('{"id": ' + "[" * 5000 + "]" * 5000 + "}", "coco.json"),
 }
-# one bad annotation, with which nothing is left
+# one bad annotation, without which the file has no annotations
 ANNOTATIONS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "a box of NaN": ({"bbox": [float("nan")] * 4}, "finite"),
     "an infinite box": ({"bbox": [0, 0, float("inf"), 10]}, "finite"),
@@ -139,7 +139,7 @@ ANNOTATIONS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "keypoints nested deeply": (BOX[:-1] + ', "keypoints": ' + "[" * 5000 + "]" * 5000 + "}", "coco.json"),
 }
 
-# files that can be used in part or in whole: the command goes on
+# files that are partly or completely usable: the command continues
 USED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "a byte order mark": (b"\xef\xbb\xbf" + coco().encode(), ("chips in all",)),
     "UTF-16": (coco().encode("utf-16"), ("chips in all",)),

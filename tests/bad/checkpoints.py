@@ -22,7 +22,7 @@ ANOTHER = "train --model tiny --device cpu --batch-size 2 --max-steps 2 --name n
 
 
 def saved(change: Callable[[dict[str, Any]], Any]) -> Damage:
-    """The checkpoint holds what ``change`` gives for what it held."""
+    """Replace the content of the checkpoint by ``change`` of it."""
 
     def make(folder: Path) -> None:
         import torch
@@ -53,7 +53,7 @@ def put(**values: Any) -> Damage:
 
 
 def _tensors(change: Callable[[Any], Any]) -> Damage:
-    """One tensor of the model is another."""
+    """Replace one tensor of the model."""
 
     def make(held: dict[str, Any]) -> dict[str, Any]:
         name = next(key for key, value in held["model"].items() if value.is_floating_point())
@@ -157,7 +157,7 @@ FIELDS: dict[str, Damage] = {
     "a step that is a word": put(progress__step="one"),
     "a part more": put(colour="red"),
 }
-# what only resuming reads
+# read only by --resume
 RESUMED: dict[str, Damage] = {
     "no optimizer": put(optimizer=GONE),
     "an optimizer that is empty": put(optimizer={}),

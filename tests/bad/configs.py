@@ -1,4 +1,4 @@
-"""--config files, --json and what else all commands have."""
+"""--config files, --json and other options of all commands."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from .damage import a_fifo, a_folder, content
 
 BUILD = "build-positives coco.json --jobs 1 --config c.yaml"
 FILES: tuple[tuple[str, str | bytes, str], ...] = (
-    ("no YAML", "scales: [", "no YAML"),
+    ("no YAML", "scales: [", "not YAML"),
     ("a list", "- scales\n", "mapping"),
     ("a word", "scales\n", "mapping"),
     ("not text", b"\xff\xfe\x00\xd8\x80", "c.yaml"),
-    ("NUL bytes", b"scales: 5\x0012\n", "no YAML"),
-    ("a tab", "build-positives:\n\tscales: 512\n", "no YAML"),
+    ("NUL bytes", b"scales: 5\x0012\n", "not YAML"),
+    ("a tab", "build-positives:\n\tscales: 512\n", "not YAML"),
     ("a program", "!!python/object/apply:os.system ['touch code-ran']\n", "YAML"),
     ("an unknown option", "scalez: 512\n", "meant?"),
     ("an unknown command", "build-positive: {seed: 1}\n", "is build-positives meant?"),
@@ -64,7 +64,7 @@ CASES = [
         2,
         environment=(("CHIPPER_CONFIG", "c.yaml"),),
     ),
-    Case("both quiet and verbose", "plan coco.json --quiet --verbose", ("do not go together",), None, "data", 2),
+    Case("both quiet and verbose", "plan coco.json --quiet --verbose", ("exclude each other",), None, "data", 2),
     Case("completion: a shell that there is not", "completion tcsh", ("tcsh",), None, "empty", 2),
     Case("completion: no shell", "completion", ("bash",), None, "empty", 2),
     Case("report: no workdir", "report", ("build-positives",), None, "data"),

@@ -16,12 +16,12 @@ Damage = Callable[[Path], object]
 
 
 def found(folder: Path, name: str) -> Path:
-    """The first file that matches ``name``, which may hold wildcards."""
+    """The first file that matches ``name``, which may contain wildcards."""
     return sorted(folder.glob(name))[0] if "*" in name else folder / name
 
 
 def content(name: str, data: bytes | str) -> Damage:
-    """The file holds ``data``."""
+    """Write ``data`` to the file."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -32,7 +32,7 @@ def content(name: str, data: bytes | str) -> Damage:
 
 
 def cut(name: str, keep: float) -> Damage:
-    """The file ends after a share of its bytes."""
+    """Cut the file after a fraction of its bytes."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -43,7 +43,7 @@ def cut(name: str, keep: float) -> Damage:
 
 
 def flip(name: str, place: float) -> Damage:
-    """One byte of the file is another: that at a share of its length, or, from 1 on, that many bytes behind its start."""
+    """Change one byte of the file: at a fraction of its length or, from 1 on, at this offset."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -55,7 +55,7 @@ def flip(name: str, place: float) -> Damage:
 
 
 def gone(name: str) -> Damage:
-    """The file or folder is not there."""
+    """Remove the file or folder."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -65,7 +65,7 @@ def gone(name: str) -> Damage:
 
 
 def a_folder(name: str) -> Damage:
-    """A folder stands where the file should be."""
+    """Replace the file by a folder."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -76,7 +76,7 @@ def a_folder(name: str) -> Damage:
 
 
 def a_fifo(name: str) -> Damage:
-    """A named pipe that nobody writes to stands where the file should be."""
+    """Replace the file by a named pipe that nobody writes to."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -87,7 +87,7 @@ def a_fifo(name: str) -> Damage:
 
 
 def a_link(name: str, target: str) -> Damage:
-    """A symbolic link stands where the file should be."""
+    """Replace the file by a symbolic link."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -98,7 +98,7 @@ def a_link(name: str, target: str) -> Damage:
 
 
 def swapped(one: str, other: str) -> Damage:
-    """Two files have changed places."""
+    """Exchange two files."""
 
     def make(folder: Path) -> None:
         first, second = found(folder, one), found(folder, other)
@@ -110,12 +110,12 @@ def swapped(one: str, other: str) -> Damage:
 
 
 def copied(source: str, name: str) -> Damage:
-    """The file holds what another one holds."""
+    """Replace the content of the file by that of another one."""
     return lambda folder: found(folder, name).write_bytes(found(folder, source).read_bytes())
 
 
 def edited(name: str, /, **values: Any) -> Damage:
-    """The JSON file has other values; a key like ``source__hash`` leads into objects, and `GONE` removes."""
+    """Change values of the JSON file; a key like ``source__hash`` leads into objects, and `GONE` removes."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -138,7 +138,7 @@ GONE = object()
 
 
 def table(name: str, change: Callable[[pa.Table], pa.Table]) -> Damage:
-    """The Parquet file holds a changed table, with the metadata of the old one."""
+    """Change the table of the Parquet file, and keep its metadata."""
 
     def make(folder: Path) -> None:
         path = found(folder, name)
@@ -152,7 +152,7 @@ def table(name: str, change: Callable[[pa.Table], pa.Table]) -> Damage:
 
 
 def column(name: str, column_name: str, value: Any, row: int | None = None) -> Damage:
-    """One column of a Parquet file holds ``value``, in every row or in one."""
+    """Set one column of a Parquet file to ``value``, in every row or in one."""
 
     def change(old: pa.Table) -> pa.Table:
         place = old.schema.get_field_index(column_name)
@@ -165,12 +165,12 @@ def column(name: str, column_name: str, value: Any, row: int | None = None) -> D
 
 
 def metadata(name: str, key: bytes, value: bytes) -> Damage:
-    """The metadata of a Parquet file say something else."""
+    """Change the metadata of a Parquet file."""
     return table(name, lambda old: old.replace_schema_metadata({**old.schema.metadata, key: value}))
 
 
 def both(*damages: Damage) -> Damage:
-    """One after the other."""
+    """Apply several changes, one after the other."""
 
     def make(folder: Path) -> None:
         for damage in damages:

@@ -48,7 +48,7 @@ drone = _set("set/images", {"set/annotations/a.txt": "1,1,9,9,1,4,0,0\n"})
 dota = _set("set/images", {"set/labelTxt/a.txt": "1 1 9 1 9 9 1 9 ship 0\n"})
 LAUGHS = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><annotation>&b;</annotation>'
 
-# what is wrong, how, a text of what is said
+# what is wrong, the content, a text that the message must contain
 VOC_FILES: tuple[tuple[str, str, str], ...] = (
     ("no XML", "not XML", "a.xml"),
     ("zero bytes", "", "a.xml"),

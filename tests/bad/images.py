@@ -1,4 +1,4 @@
-"""Source images: damaged, of other kinds and sizes than said, or no files at all. An export goes on without them: exit code 3."""
+"""Source images: damaged, with another kind or size than declared, or not files. An export continues without them: exit code 3."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def bmp_of(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-# a bad image, whatever is in the others: exit code 3, and its name in the summary
+# one bad image, the others are good: exit code 3, and its name in the summary
 LOST: dict[str, tuple[Damage, str]] = {
-    "zero bytes": (content(NAME, b""), "no image"),
-    "one byte": (content(NAME, b"\xff"), "no image"),
-    "text": (content(NAME, "an image\n"), "no image"),
-    "NUL bytes": (content(NAME, bytes(10_000)), "no image"),
-    "an HTML page": (content(NAME, "<!DOCTYPE html><html>404</html>"), "no image"),
-    "an SVG": (content(NAME, '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="150"/>'), "no image"),
-    "a PDF": (content(NAME, b"%PDF-1.4\n%%EOF"), "no image"),
+    "zero bytes": (content(NAME, b""), "not an image"),
+    "one byte": (content(NAME, b"\xff"), "not an image"),
+    "text": (content(NAME, "an image\n"), "not an image"),
+    "NUL bytes": (content(NAME, bytes(10_000)), "not an image"),
+    "an HTML page": (content(NAME, "<!DOCTYPE html><html>404</html>"), "not an image"),
+    "an SVG": (content(NAME, '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="150"/>'), "not an image"),
+    "a PDF": (content(NAME, b"%PDF-1.4\n%%EOF"), "not an image"),
     "a JPEG of two bytes": (content(NAME, b"\xff\xd8"), "0.jpg"),
     "a JPEG without its frame": (content(NAME, b"\xff\xd8\xff\xd9"), "0.jpg"),
     "cut in the header": (cut(NAME, 0.1), "0.jpg"),
@@ -124,7 +124,7 @@ LOST: dict[str, tuple[Damage, str]] = {
     "a PPM with negative size": (content(NAME, b"P6\n-200 -150\n255\n"), "0.jpg"),
     "an ICO of other sizes": (content(NAME, picture("ICO", size=(32, 32))), "32x32"),
 }
-# unusual, and used as they are
+# unusual, but usable
 USED: dict[str, Damage] = {
     "a PNG by the name of a JPEG": content(NAME, picture("PNG")),
     "a BMP by the name of a JPEG": content(NAME, picture("BMP")),

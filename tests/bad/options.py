@@ -1,4 +1,4 @@
-"""Options of every command: numbers that make no sense, words that are none of the choices, arguments that are missing."""
+"""Options of every command: invalid numbers, invalid choices, missing arguments."""
 
 from __future__ import annotations
 

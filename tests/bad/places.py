@@ -1,4 +1,4 @@
-"""Paths and environment variables: missing, of another kind, not to be written to, empty, or URLs of no known protocol."""
+"""Paths and environment variables: missing, of another kind, read-only, empty, or URLs with an unknown protocol."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def _files() -> list[Case]:
         cases += [
             Case(f"{name}: a folder", f"{words} {option} images", (option,), None, start, 2),
             Case(f"{name}: below a file", f"{words} {option} coco.json/o", ("coco.json/o",), None, start),
-            Case(f"{name}: a name too long", f"{words} {option} {LONG}.json", (LONG[:100],), None, start),
+            Case(f"{name}: a name too long", f"{words} {option} {LONG}", (LONG[:100],), None, start),
             Case(
                 f"{name}: where nothing can be written",
-                f"{words} {option} /proc/o.json",
-                ("/proc/o.json",),
+                f"{words} {option} /proc/o",
+                ("/proc/o",),
                 None,
                 start,
             ),
@@ -216,7 +216,7 @@ CASES = [
     Case(
         "export-coco --out: there already",
         "export-coco --out o --all-chips --jobs 1",
-        ("--out", "there already"),
+        ("--out", "already exists"),
         a_folder("o"),
         "exported",
         2,
@@ -224,7 +224,7 @@ CASES = [
     Case(
         "export-coco --out: a named pipe",
         "export-coco --out o --all-chips --jobs 1",
-        ("--out", "there already"),
+        ("--out", "already exists"),
         a_fifo("o"),
         "exported",
         2,

@@ -1,4 +1,4 @@
-"""Proposal files: pickles, COCO results, Parquet; damaged, of other images, or with numbers that are none."""
+"""Proposal files: pickles, COCO results, Parquet; damaged, of other images, or with invalid numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pickled(value: Any, protocol: int = 2) -> Damage:
 
 
 def box(**place: float) -> list[np.ndarray]:
-    """Good proposals for four images, but for one number."""
+    """Good proposals for four images, except for one number."""
     arrays = [BOXES.copy() for _ in range(4)]
     for side, value in place.items():
         arrays[1][0, ("x1", "y1", "x2", "y2", "score").index(side)] = value
@@ -39,29 +39,29 @@ def of(value: Any) -> list[Any]:
 
 
 PICKLES: dict[str, tuple[Damage, str]] = {
-    "zero bytes": (content("rpn.pkl", b""), "no readable pickle"),
-    "text": (content("rpn.pkl", "proposals"), "no readable pickle"),
-    "a JPEG": (content("rpn.pkl", b"\xff\xd8\xff\xe0" + bytes(50)), "no readable pickle"),
-    "cut": (cut("rpn.pkl", 0.5), "no readable pickle"),
-    "cut at its last byte": (cut("rpn.pkl", 0.9999), "no readable pickle"),
-    "a protocol of the future": (content("rpn.pkl", b"\x80\x63."), "no readable pickle"),
-    "opcodes that nobody knows": (content("rpn.pkl", b"\x80\x02\xfe\xfd."), "no readable pickle"),
-    "a stack that is empty": (content("rpn.pkl", b"\x80\x02."), "no readable pickle"),
-    "a memo that is not there": (content("rpn.pkl", b"\x80\x02h\x63."), "no readable pickle"),
+    "zero bytes": (content("rpn.pkl", b""), "not a readable pickle"),
+    "text": (content("rpn.pkl", "proposals"), "not a readable pickle"),
+    "a JPEG": (content("rpn.pkl", b"\xff\xd8\xff\xe0" + bytes(50)), "not a readable pickle"),
+    "cut": (cut("rpn.pkl", 0.5), "not a readable pickle"),
+    "cut at its last byte": (cut("rpn.pkl", 0.9999), "not a readable pickle"),
+    "a protocol of the future": (content("rpn.pkl", b"\x80\x63."), "not a readable pickle"),
+    "opcodes that nobody knows": (content("rpn.pkl", b"\x80\x02\xfe\xfd."), "not a readable pickle"),
+    "a stack that is empty": (content("rpn.pkl", b"\x80\x02."), "not a readable pickle"),
+    "a memo that is not there": (content("rpn.pkl", b"\x80\x02h\x63."), "not a readable pickle"),
     "a memo at 2^31": (content("rpn.pkl", b"\x80\x02K\x01r\xff\xff\xff\x7f."), "rpn.pkl"),
     "a memo of 11 GB": (content("rpn.pkl", b"\x80\x02K\x01r\x94\x94\x94\x28."), "refused"),
     "a memo of 11 GB, in decimals": (content("rpn.pkl", b"I1\np680825748\n."), "refused"),
     "a frame beyond the end": (
         content("rpn.pkl", b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f]."),
-        "no readable pickle",
+        "not a readable pickle",
     ),
     "bytes of a terabyte": (
         content("rpn.pkl", b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"."),
-        "no readable pickle",
+        "not a readable pickle",
     ),
     "a text of a terabyte": (
         content("rpn.pkl", b"\x80\x04\x8d" + (2**40).to_bytes(8, "little") + b"."),
-        "no readable pickle",
+        "not a readable pickle",
     ),
     "100,000 lists in one another": (
         content("rpn.pkl", b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
@@ -100,9 +100,9 @@ PICKLES: dict[str, tuple[Damage, str]] = {
     "NaN for an id": (pickled({NAN: BOXES}), "nan"),
     "None for an id": (pickled({None: BOXES}), "None"),
     "a tuple for an id": (pickled({(1, 2): BOXES}), "(1, 2)"),
-    "an id beyond 64 bits": (pickled({2**64: BOXES}), "no image id"),
-    "an id of a thousand letters": (pickled({"x" * 1000: BOXES}), "no image id"),
-    "an id with a newline": (pickled({"a\nb": BOXES}), "no image id"),
+    "an id beyond 64 bits": (pickled({2**64: BOXES}), "not an image id"),
+    "an id of a thousand letters": (pickled({"x" * 1000: BOXES}), "not an image id"),
+    "an id with a newline": (pickled({"a\nb": BOXES}), "not an image id"),
     "an ordered dict of unknown ids": (pickled(OrderedDict([(77, BOXES)])), "77"),
     "infinity in a box": (pickled(box(x2=INF)), "rpn.pkl"),
     "numbers beyond all": (pickled(box(x2=3e38)), "outside"),

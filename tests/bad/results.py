@@ -1,4 +1,4 @@
-"""Detections that evaluate reads, and the COCO file it holds them against."""
+"""Detections that evaluate reads, and the COCO file that it compares them with."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ BAD: dict[str, tuple[Damage, str]] = {
     "not UTF-8": (text(b'[{"a": "\xff"}]'), "not JSON"),
     "cut": (text('[{"image_id": 1, "bbox": [1, 2'), "not JSON"),
     "100,000 brackets": (text("[" * 100_000), "not JSON"),
-    "an object": (text("{}"), "results file"),
+    "an object": (text("{}"), "COCO results"),
     "a COCO file": (
         both(lambda folder: (folder / "detections.json").write_bytes((folder / "coco.json").read_bytes())),
         "results",
     ),
-    "a list of numbers": (text("[1, 2, 3]"), "results file"),
+    "a list of numbers": (text("[1, 2, 3]"), "COCO results"),
     "a number of 5,000 digits": (text("[" + "9" * 5000 + "]"), "detections.json"),
     "no score": (text('[{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}]'), "score"),
-    "a score that is a word": (rows({"score": "high"}), "results file"),
-    "a box of three numbers": (rows({"bbox": [1, 2, 3]}), "results file"),
-    "a box of words": (rows({"bbox": ["a"] * 4}), "results file"),
-    "an image id that is a word": (rows({"image_id": "one"}), "results file"),
-    "an image id that is a fraction": (rows({"image_id": 1.5}), "results file"),
+    "a score that is a word": (rows({"score": "high"}), "COCO results"),
+    "a box of three numbers": (rows({"bbox": [1, 2, 3]}), "COCO results"),
+    "a box of words": (rows({"bbox": ["a"] * 4}), "COCO results"),
+    "an image id that is a word": (rows({"image_id": "one"}), "COCO results"),
+    "an image id that is a fraction": (rows({"image_id": 1.5}), "COCO results"),
     "an image id beyond 64 bits": (rows({"image_id": 2**70}), "detections.json"),
-    "a category that is null": (rows({"category_id": None}), "results file"),
+    "a category that is null": (rows({"category_id": None}), "COCO results"),
     "an image that is not there": (rows({"image_id": 99}), "99"),
     "a category that is not there": (rows({"category_id": 99}), "99"),
-    "a mask that is a word": (rows({"segmentation": "mask"}), "results file"),
+    "a mask that is a word": (rows({"segmentation": "mask"}), "COCO results"),
 }
 USED: dict[str, Damage] = {
     "an empty list": text("[]"),

@@ -67,7 +67,7 @@ SETS: dict[str, Damage] = {
     "samples that are a fraction": edited(SET, samples=1.5),
     "categories that are null": edited(SET, categories=None),
 }
-# what both verify and readers must see
+# faults that both verify and readers must find
 DAMAGES: dict[str, Damage] = {
     "no tar": gone(TAR),
     "no index": gone(INDEX),
@@ -106,7 +106,7 @@ DAMAGES: dict[str, Damage] = {
     "a folder for a receipt": a_folder(RECEIPT),
     "a named pipe for a receipt": a_fifo(RECEIPT),
 }
-# what verify must see; readers may only meet it sample by sample
+# faults that verify must find; readers may find them sample by sample
 ALTERED: dict[str, Damage] = {
     "a byte of the tar's first header": flip(TAR, 0.0),
     "a byte of a picture": flip(TAR, 900),
@@ -118,7 +118,7 @@ ALTERED: dict[str, Damage] = {
     "an index of other options": metadata(INDEX, b"chipper.belongs_to", b"0" * 64),
     "an index with a row less": table(INDEX, lambda old: old.slice(1)),
 }
-# rows of the index that speak of bytes that are not there
+# rows of the index with byte ranges that do not exist
 ROWS: dict[str, Damage] = {
     "a negative offset": column(INDEX, "image_offset", -512, 0),
     "an offset beyond the end": column(INDEX, "json_offset", 2**40, 0),
@@ -131,7 +131,7 @@ ROWS: dict[str, Damage] = {
 
 
 def _foreign_tar(folder: Path) -> None:
-    """A tar whose members would be written elsewhere by who extracts it."""
+    """A tar whose members would be extracted to a place outside the folder."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in (f"../../{MARKER}", f"/tmp/{MARKER}"):
@@ -147,7 +147,7 @@ def _foreign_tar(folder: Path) -> None:
 
 
 def _with_receipt(make: Damage) -> Damage:
-    """The tar is changed, and its receipt speaks of the new bytes: what somebody does who edits a shard."""
+    """Change the tar and its receipt alike, like somebody who edits a shard."""
 
     def both_changed(folder: Path) -> None:
         import hashlib
@@ -160,7 +160,7 @@ def _with_receipt(make: Damage) -> Damage:
 
 
 def _record(change: Any) -> Damage:
-    """The first sample's JSON is another, of the same length, with checksums to fit."""
+    """Replace the JSON of the first sample by another one of the same length, with matching checksums."""
 
     def make(folder: Path) -> None:
         import zlib
@@ -299,11 +299,11 @@ CASES = [
         may_change=LOSES,
     ),
     Case("shards: a stranger's tar", "verify --jobs 1", ("1 faults",), _stranger, "exported"),
-    Case("shards: of another workdir", TRAIN, ("not those of the epochs",), edited(SET, id="0" * 32), "exported"),
+    Case("shards: of another workdir", TRAIN, ("do not belong to the epochs",), edited(SET, id="0" * 32), "exported"),
     Case(
         "shards: of another workdir, export-coco",
         COCO,
-        ("not those of the epochs",),
+        ("do not belong to the epochs",),
         edited(SET, id="0" * 32),
         "exported",
     ),

@@ -35,7 +35,7 @@ STAGES = {
         "predict coco.json --device cpu --score-floor 0.3",
     ),
 }
-"""Each stage goes on from the one before it."""
+"""Each stage continues from the one before it."""
 
 
 def prepare(folder: Path) -> dict[str, Path]:

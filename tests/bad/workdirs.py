@@ -84,7 +84,7 @@ DATASETS: dict[str, Damage] = {
 
 
 def other_workdir(name: str) -> Damage:
-    """A table of another workdir, with other options, stands there."""
+    """Replace a table by that of another workdir with other options."""
 
     def make(folder: Path) -> None:
         from .case import run
@@ -114,7 +114,7 @@ def _as_text(name: str) -> Any:
 
 
 def _spoil(name: str) -> Damage:
-    """The pages are not those that were written, the footer is."""
+    """Change the pages, and keep the footer."""
 
     def make(folder: Path) -> None:
         path = folder / name
@@ -156,7 +156,7 @@ WHICH = {
     "labels": (LABELS, EXPORT, "built"),
     "epoch": (EPOCH, "train --model tiny --device cpu --name new --max-steps 1", "exported"),
 }
-# rows that say what cannot be
+# rows with impossible values
 ROWS: dict[str, tuple[Damage, str, str, str]] = {
     "images, for annotations": (copied(ANNOTATIONS, IMAGES), EXPORT, "built", "part-00000"),
     "labels, for chips": (swapped(CHIPS, LABELS), EXPORT, "built", "positive-00000"),

@@ -1,4 +1,4 @@
-"""The command line: one clear line for every fault, the right exit code, and nothing that looks whole left behind."""
+"""The command line: one clear line for every fault, the right exit code, and no incomplete file that looks complete."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_slow_disk_and_a_missing_package_have_a_cure(tmp_path: Path, monkeypat
     version = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rasterio" else version(name))
     rows = found(tmp_path, monkeypatch)
-    assert "faster one" in rows["disk"]
+    assert "faster disk" in rows["disk"]
     assert rows["rasterio"] == "not installed; pip install 'sniper-chipper[raster]'"
 
 
@@ -50,7 +50,7 @@ def test_formats_that_pil_lacks_have_a_cure(tmp_path: Path, monkeypatch: pytest.
     check, version = features.check, doctor._version
     monkeypatch.setattr(features, "check", lambda name: name not in ("webp", "libtiff", "jpg_2000") and check(name))
     row = found(tmp_path, monkeypatch)["image formats"]
-    assert row.startswith("JPEG, PNG; WebP, compressed TIFF, JPEG 2000 by way of rasterio")
+    assert row.startswith("JPEG, PNG; WebP, compressed TIFF, JPEG 2000 with rasterio")
     assert "apt-get install libwebp-dev libtiff-dev libopenjp2-7-dev, then make clean setup" in row
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rasterio" else version(name))
     assert "pip install 'sniper-chipper[raster]', or apt-get install" in found(tmp_path, monkeypatch)["image formats"]
@@ -63,6 +63,4 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", full)
-    assert (
-        "cannot be written (No space left on device); choose another --workdir" in found(tmp_path, monkeypatch)["disk"]
-    )
+    assert "writing failed (No space left on device); choose another --workdir" in found(tmp_path, monkeypatch)["disk"]

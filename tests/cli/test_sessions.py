@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def built(data: Path, tmp_path: Path) -> list[str]:
-    """Words that lead to a workdir with positive chips."""
+    """Arguments that make a workdir with positive chips."""
     workdir = ["--workdir", str(tmp_path / "w")]
     assert chipper(data, "build-positives", "coco.json", "--jobs", "1", *workdir).returncode == 0
     return workdir
@@ -127,7 +127,7 @@ def test_json_of_faults_which_are_also_said_on_standard_error(data: Path, built:
     found = json.loads(done.stdout)
     assert done.returncode == found["exit_code"] == 1
     assert found["error"]["type"] == "ShardError"
-    assert found["faults"] == [f"{tar}: its bytes are not those that were written"]
+    assert found["faults"] == [f"{tar}: its bytes have changed since it was written"]
     assert found["faults"][0] in done.stderr.splitlines()
     quiet = chipper(data, "verify", "--quiet", *built)
     assert quiet.stdout == ""
@@ -236,7 +236,7 @@ def test_what_is_typed_wins_over_the_environment_over_the_file(data: Path, tmp_p
 
 
 def test_values_are_read_as_typed(data: Path, tmp_path: Path) -> None:
-    """YAML's own types play no part: a list is what commas make, 1:20 no number to the base of sixty, yes a flag."""
+    """YAML types are not used: a list means comma-separated values, 1:20 is not a base-60 number, yes is a flag."""
     config = tmp_path / "c.yaml"
     config.write_text("scales: [512, 800:1280, 3]\nvalid-ranges: 120:,30:150,:59\nmasks: yes\n")
     done = chipper(data, "build-positives", "coco.json", "--config", str(config), "--workdir", str(tmp_path / "w"))
@@ -251,8 +251,8 @@ def test_values_are_read_as_typed(data: Path, tmp_path: Path) -> None:
     ("text", "says"),
     [
         (None, "does not exist"),
-        ("scales: [", "no YAML"),
-        ("- a\n- b\n", "no YAML mapping"),
+        ("scales: [", "not YAML"),
+        ("- a\n- b\n", "not a YAML mapping"),
         ("qualty: 3\n", "is quality meant?"),
         ("export-shard:\n  quality: 3\n", "is export-shards meant?"),
         ("build-positives:\n  quality: 3\n", "build-positives: there is no option quality"),
@@ -319,7 +319,7 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
         else:
             assert dry[same] == wet[same]
     assert (workdir / "runs" / "detector" / "run.json").exists()
-    # the negatives have changed what the chips are
+    # mining negatives has changed the chips
     assert chipper(data, "export-shards", *built).returncode == 0
     for export in ("export-coco", "export-yolo"):
         out = ["--out", str(tmp_path / export)]
@@ -331,7 +331,7 @@ def test_dry_runs_write_nothing_and_say_what_the_runs_then_do(data: Path, built:
 
 
 def test_train_takes_the_shards_that_are_named(data: Path, built: list[str], tmp_path: Path) -> None:
-    """Here they lie elsewhere, not in the workdir; the current folder is a name as any other."""
+    """The shards are outside the workdir; the current folder is also a valid name."""
     shards = tmp_path / "elsewhere"
     assert chipper(data, "export-shards", "--shards", str(shards), *built).returncode == 0
     words = ["--model", "tiny", "--max-steps", "2", "--dry-run", *built]
@@ -351,7 +351,7 @@ def test_train_takes_the_shards_that_are_named(data: Path, built: list[str], tmp
         (["export-shards", "--image-dir", "/proc"], "--image-dir"),
         (["train", "--shards", "--model", "tiny"], "export-shards"),
         (["propose"], "train"),
-        (["export-coco", "--out", "images"], "there already"),
+        (["export-coco", "--out", "images"], "already exists"),
     ],
 )
 def test_a_dry_run_finds_what_the_run_would_stumble_over(
@@ -372,7 +372,7 @@ def test_demo_dry_run(tmp_path: Path) -> None:
     assert "something other than a demo" in chipper(tmp_path, "demo", "--dry-run").stderr
 
 
-# --- nothing is lost, nothing taken for something else ---
+# --- nothing is lost or confused ---
 
 
 def test_an_importer_replaces_no_file_unasked(tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_an_importer_replaces_no_file_unasked(tmp_path: Path) -> None:
     for more in ([], ["--dry-run"]):
         done = chipper(tmp_path, "import-voc", "VOC", *more)
         assert done.returncode == 2
-        assert "coco.json is there already; give --overwrite to replace it, or another --out" in done.stderr
+        assert "coco.json already exists; give --overwrite to replace it, or another --out" in done.stderr
     assert (tmp_path / "coco.json").read_text() == "mine"
 
 
@@ -395,7 +395,7 @@ def test_export_says_when_it_has_read_no_image_and_reads_them_again_if_asked(
     for path in (data / "images").iterdir():
         with Image.open(path) as image:
             Image.new("RGB", image.size).save(tmp_path / "images" / path.name)
-    assert "none was read" in chipper(data, *words).stdout.replace("\n", " ")
+    assert "not read: every shard is complete" in chipper(data, *words).stdout.replace("\n", " ")
     assert content_of(Path(built[1]) / "shards") == before
     assert json.loads(chipper(data, *words, "--overwrite", "--json").stdout)["rendered"] == 1
     assert content_of(Path(built[1]) / "shards") != before
@@ -437,7 +437,7 @@ def test_the_nearest_command_is_named(tmp_path: Path) -> None:
 
 
 def interrupted(words: list[str], folder: Path, until: Callable[[str], bool], signals: int) -> tuple[int, str]:
-    """Exit code and standard error of a command on a terminal of its own that gets Ctrl-C once ``until(said)`` holds."""
+    """Exit code and standard error of a command on a separate terminal that gets Ctrl-C when ``until(said)`` is true."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [str(CHIPPER), *words],
@@ -486,7 +486,7 @@ def test_ctrl_c_stops_in_order_and_the_workdir_resumes(long: Path, tmp_path: Pat
     code, said = interrupted([*words, "--jobs", jobs], long, lambda _: any(shards.glob("*.tar")), 1)
     assert code == 130, said
     assert "stopping; Ctrl-C again stops at once" in said
-    assert "interrupted; what is whole stays, run the same command again" in said
+    assert "interrupted; complete files are kept, run the same command again" in said
     assert "Traceback" not in said
     assert not (shards / "dataset.json").exists()
     time.sleep(0.5)
@@ -546,7 +546,7 @@ def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]
     assert code == 130, said
     assert "stopping after this step" in said
     assert "Traceback" not in said
-    found = re.search(r"interrupted after step (\d+), which is saved; go on with --resume", said)
+    found = re.search(r"interrupted after step (\d+), which is saved; continue with --resume", said)
     assert found is not None, said
     step = int(found[1])
     assert step < 400
@@ -559,7 +559,7 @@ def test_ctrl_c_saves_a_training_run_after_its_step(data: Path, built: list[str]
     assert len(lines) > step
 
 
-# --- faults of chipper's own ---
+# --- bugs in chipper ---
 
 
 def test_a_fault_of_chipper_itself_is_one_line_with_its_traceback_in_the_log(data: Path, built: list[str]) -> None:
@@ -567,7 +567,7 @@ def test_a_fault_of_chipper_itself_is_one_line_with_its_traceback_in_the_log(dat
     words = [sys.executable, "-c", code, "export-shards", *built]
     done = subprocess.run(words, cwd=data, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "a fault in chipper itself (TypeError" in done.stderr
+    assert "a bug in chipper (TypeError" in done.stderr
     assert "Traceback" not in done.stderr
     text = log_of(Path(built[1]), "export-shards")
     assert "Traceback" in text

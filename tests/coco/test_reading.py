@@ -430,7 +430,7 @@ BAD_CONTENTS = {
     "empty categories": ({"categories": []}, "categories"),
     "all images bad": ({"images": [image(width=0), 7]}, "none of the 2 images"),
     "all annotations bad": ({"annotations": [annotation(bbox=None), 7]}, "none of the 2 annotations"),
-    "category id twice": ({"categories": [CATEGORY, {"id": 3, "name": "other"}]}, "'thing' and for 'other'"),
+    "category id twice": ({"categories": [CATEGORY, {"id": 3, "name": "other"}]}, "'thing' and 'other'"),
     "category without name": ({"categories": [{"id": 3}]}, "name"),
     "category without id": ({"categories": [{"name": "x"}]}, "id"),
     "category is a text": ({"categories": ["thing"]}, "category"),
@@ -449,7 +449,7 @@ def test_unusable_content_is_refused_in_one_line(
     assert str(path) in message
     assert what in message
     assert "; " in message, "no cure"
-    assert "give " in message.rpartition("; ")[2] or "mend " in message.rpartition("; ")[2], "no cure"
+    assert "give " in message.rpartition("; ")[2] or "correct " in message.rpartition("; ")[2], "no cure"
 
 
 def test_same_category_twice_is_one(tmp_path: Path) -> None:
@@ -494,5 +494,5 @@ def test_images_of_a_file_without_annotations(tmp_path: Path) -> None:
 
 
 def test_no_usable_image(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="names no usable image; give a COCO"):
+    with pytest.raises(AnnotationError, match="has no usable image; give a COCO"):
         read_images(written(tmp_path, images=[]))

@@ -125,7 +125,7 @@ def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Detector, "detect", too_large)
     run, images = folder / "chips" / "runs" / "detector", read_images(folder / "val" / "coco.json")
-    with pytest.raises(DeviceError, match="too little memory for it; give coarser --scales"):
+    with pytest.raises(DeviceError, match="too little memory for it; give coarser scales, single_scale, or device cpu"):
         predict(run, images, folder / "val" / "images", device="cpu")
 
 

@@ -310,9 +310,12 @@ def test_the_rate_grows_with_the_global_batch_and_batch_norms_are_not_decayed():
 
 
 def test_the_tiny_model_learns_to_find_and_name_what_it_sees(draw_batch, tmp_path):
-    """Real learning: from scratch to nearly all objects of 12 chips, class and IoU over 0.5, in 260 steps."""
+    """Real learning: from scratch to nearly all objects of 12 chips, class and IoU over 0.5.
+
+    It takes 400 steps; 260 are too few for some seeds.
+    """
     batches = [draw_batch(seed=i, chips=6, first_id=6 * i) for i in range(2)]
-    options = dataclasses.replace(OPTIONS, epochs=130, batch_size=6, lr=2e-3, flips=False)
+    options = dataclasses.replace(OPTIONS, epochs=200, batch_size=6, lr=2e-3, flips=False)
     model = tiny(size=128)
     train(options, model, lambda epoch, start: ListLoader(batches, 0), tmp_path)
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["loss"] < 0.5

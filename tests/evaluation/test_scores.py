@@ -107,11 +107,11 @@ def test_detections_of_unknown_categories_are_counted_aloud(tmp_path: Path, is_o
     coco, found = files(tmp_path, results=RESULTS + strange)
     assert evaluate(coco, found, monitor=monitor) == evaluate(*files(tmp_path), monitor=monitor)
     assert heard == [
-        f"{found}: 2 of 7 detections are of the category ids 50, 51; the annotations have 3, 7, 9; they count for nothing"
+        f"{found}: 2 of 7 detections have the category ids 50, 51, but the annotations have 3, 7, 9; they are ignored"
     ]
     with pytest.raises(ResultsError) as caught:
         evaluate(*files(tmp_path, results=strange))
-    assert "all detections are of the category ids 50, 51" in is_one_line(caught.value)
+    assert "all detections have the category ids 50, 51" in is_one_line(caught.value)
 
 
 def test_categories_that_share_a_name_or_an_id(tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ def test_a_run_keeps_its_evaluation(tmp_path: Path) -> None:
     coco, found = files(tmp_path)
     run = tmp_path / "chips" / "runs" / "detector"
     words = ["evaluate", str(coco), str(found), "--workdir", str(tmp_path / "chips"), "--run", "detector"]
-    with pytest.raises(ChipperError, match="no training run lies there"):
+    with pytest.raises(ChipperError, match="there is no training run"):
         CliRunner().invoke(main, words, catch_exceptions=False)
     run.mkdir(parents=True)
     assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0

@@ -136,7 +136,7 @@ def test_names_that_coco_cannot_hold(name: str, is_one_line: Any) -> None:
     bad = image_of(Item("cat", (0, 0, 9, 9), 1), path=f"set/images/{name}")
     made = put(good, bad)
     assert len(made.coco["images"]) == 1
-    assert "is no name for a COCO file" in made.problems[0]
+    assert "is not a valid file name in COCO" in made.problems[0]
     with pytest.raises(AnnotationError) as caught:
         put(good, bad, on_error="fail")
     assert is_one_line(caught.value) == made.problems[0]
@@ -181,7 +181,7 @@ def test_the_index_looks_in_the_same_folder_first(tmp_path: Path) -> None:
     assert index.find("x/a") == tmp_path / "x/a.png"
     assert index.find("b") == index.find("other/b") == tmp_path / "x/b.jpg"
     assert index.find("d") is None
-    with pytest.raises(AnnotationError, match=r"y/c.jpg and z/c.jpg are both there"):
+    with pytest.raises(AnnotationError, match=r"y/c.jpg and z/c.jpg both exist"):
         index.find("c")
     with pytest.raises(AnnotationError, match="which image"):
         index.image_of(Path("c.txt"), "c")
@@ -203,7 +203,7 @@ def test_classes_are_given_once_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["x", "", "nan", "-inf", "1e12", "1,5", "0x10"])
 def test_words_that_are_no_numbers(word: str) -> None:
-    with pytest.raises(AnnotationError, match=r"a.txt, line 7: .* is no usable number"):
+    with pytest.raises(AnnotationError, match=r"a.txt, line 7: .* is not a usable number"):
         to_numbers(["1", word], Path("a.txt"), 7)
     assert len(shorten("x" * 10_000)) <= 82
 

@@ -25,7 +25,6 @@ from chipper.cli.main import main
 from chipper.errors import ChipperError, OptionError, ShardError
 from chipper.formats.chips import export_coco, export_yolo
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.pool import Pool
 
@@ -47,7 +46,7 @@ def loaded(path: Path) -> COCO:
 
 
 def run(way: Callable[..., Any], workdir: Workdir, out: Path, epoch: int | None = 0, val: float = 0.3) -> Any:
-    return way(workdir, out, epoch, val, Workers(2), Monitor())
+    return way(workdir, out, epoch=epoch, val_share=val, workers=Workers(2))
 
 
 @pytest.mark.parametrize("epoch", [0, 1, None])
@@ -164,7 +163,7 @@ def test_a_failure_leaves_nothing(
     assert "cannot write" in is_one_line(caught.value)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "out").mkdir()
-    with pytest.raises(OptionError, match="is there already"):
+    with pytest.raises(OptionError, match="already exists"):
         run(way, workdir, tmp_path / "out")
 
 

@@ -111,7 +111,7 @@ def test_label_folders(tmp_path: Path, is_one_line: Any) -> None:
     one(tmp_path, LINE, labels="labelTxt-v2.0")
     with pytest.raises(AnnotationError) as caught:
         read(tmp_path)
-    assert "labelTxt-v1.5, labelTxt-v2.0; say which with annotations" in is_one_line(caught.value)
+    assert "labelTxt-v1.5, labelTxt-v2.0; choose one with annotations" in is_one_line(caught.value)
     assert len(read(tmp_path, annotations=tmp_path / "labelTxt-v2.0").coco["images"]) == 1
     one(tmp_path, LINE)
     assert len(read(tmp_path).coco["images"]) == 1
@@ -120,12 +120,12 @@ def test_label_folders(tmp_path: Path, is_one_line: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (HEADER + "1 2 3 4 5 6 7 plane 0\n", "line 3: 'plane' is no usable number"),
+        (HEADER + "1 2 3 4 5 6 7 plane 0\n", "line 3: 'plane' is not a usable number"),
         (HEADER + "1 2 3 4 5 6 7 8\n", "line 3: 8 fields"),
         (LINE + "1 2 3 4 5 6 7 8 small vehicle 0\n", "line 2: 11 fields"),
-        ("1 2 3 4 5 6 7 8 plane hard\n", "line 1: 'hard' is no usable number"),
-        ("1 2 3 4 5 6 7 nan plane 0\n", "line 1: 'nan' is no usable number"),
-        (b"\xfe", "line 1: it is no UTF-8 text"),
+        ("1 2 3 4 5 6 7 8 plane hard\n", "line 1: 'hard' is not a usable number"),
+        ("1 2 3 4 5 6 7 nan plane 0\n", "line 1: 'nan' is not a usable number"),
+        (b"\xfe", "line 1: it is not UTF-8 text"),
     ],
 )
 def test_a_bad_file_is_one_line(tmp_path: Path, is_one_line: Any, text: str | bytes, says: str) -> None:

@@ -98,12 +98,12 @@ def test_a_comma_at_the_end_and_empty_files(tmp_path: Path) -> None:
     [
         ("1,2,3,4,1,4,0\n", "line 1: 7 fields, but VisDrone-DET has 8"),
         ("1,2,3,4,1,4,0,0\n1,7,1,2,3,4,1,4,0,0\n", "line 2: 10 fields"),
-        ("1,2,3,4,1,12,0,0\n", "line 1: category 12 is none of VisDrone's 0 to 11"),
+        ("1,2,3,4,1,12,0,0\n", "line 1: category 12 is not one of VisDrone's 0 to 11"),
         ("1,2,3,4,1,-1,0,0\n", "line 1: category -1"),
         ("1,2,3,4,1,1.5,0,0\n", "line 1: the category is 1.5"),
-        ("1,2,x,4,1,1,0,0\n", "line 1: 'x' is no usable number"),
-        ("1,2,inf,4,1,1,0,0\n", "line 1: 'inf' is no usable number"),
-        (b"\xff\xfe", "line 1: it is no UTF-8 text"),
+        ("1,2,x,4,1,1,0,0\n", "line 1: 'x' is not a usable number"),
+        ("1,2,inf,4,1,1,0,0\n", "line 1: 'inf' is not a usable number"),
+        (b"\xff\xfe", "line 1: it is not UTF-8 text"),
     ],
 )
 def test_a_bad_file_is_one_line(tmp_path: Path, is_one_line: Any, text: str | bytes, says: str) -> None:
@@ -121,7 +121,9 @@ def test_a_bad_file_is_one_line(tmp_path: Path, is_one_line: Any, text: str | by
 def test_folders_and_images_that_are_not_there(tmp_path: Path, is_one_line: Any) -> None:
     with pytest.raises(AnnotationError) as caught:
         read(tmp_path)
-    assert "has no folder annotations" in is_one_line(caught.value)
+    said = is_one_line(caught.value)
+    assert "has no folder annotations" in said
+    assert said.endswith("or annotations")
     one(tmp_path, "1,2,30,40,1,4,0,0\n")
     one(tmp_path, "1,2,30,40,1,4,0,0\n", "b")
     draw(tmp_path / "images" / "c.jpg")

@@ -18,12 +18,11 @@ from written_sets import boxes_of, draw, pixel_sets, run, write
 
 from chipper.cli.main import main
 from chipper.coco.reading import read_coco
-from chipper.errors import AnnotationError, OptionError
+from chipper.errors import AnnotationError, OptionError, spelled
 from chipper.formats.assembly import write_coco
 from chipper.formats.chips import export_coco, export_yolo
 from chipper.formats.yolo import import_yolo, label_file
 from chipper.images.decoded import open_source
-from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
@@ -99,7 +98,7 @@ def test_what_export_yolo_wrote_comes_back(drawn: Any, tmp_path: Path, build: An
     workdir = build(drawn.coco, tmp_path / "chips", image_dir=drawn.images)
     export(workdir)
     for way, name in ((export_yolo, "yolo"), (export_coco, "coco")):
-        way(workdir, tmp_path / name, 0, 0.3, Workers(1), Monitor())
+        way(workdir, tmp_path / name, epoch=0, val_share=0.3, workers=Workers(1))
     compared = 0
     for split in ("train", "val"):
         imported = read(tmp_path / "yolo", split)
@@ -142,7 +141,7 @@ def test_the_size_is_that_of_the_image_as_it_is_shown(two: Path, build: Any, fla
     ]
     # where the size does not give the flag away, the user is told
     assert len(imported.notes) == (flag in (2, 3, 4))
-    assert all("exif apply" in note for note in imported.notes)
+    assert all("give exif apply" in spelled(note) for note in imported.notes)
     write_coco(imported, two.parent / "coco.json")
     workdir = build(two.parent / "coco.json", two.parent / "chips", scales="1", valid_ranges=":")
     shown = open_source(path, (image["width"], image["height"]), "auto" if not imported.notes else "apply").pixels
@@ -253,14 +252,14 @@ def test_labels_without_an_image_are_counted(two: Path) -> None:
     ("text", "says"),
     [
         ("0 0.5 0.5 0.5 0.5\n2 0.5 0.5 1 1\n", "line 2: class 2 has no name; there are 2, from 0"),
-        ("0.5 0.5 0.5 1 1\n", "line 1: the class is 0.5, which is no whole number"),
-        ("cat 0.5 0.5 1 1\n", "line 1: 'cat' is no usable number"),
+        ("0.5 0.5 0.5 1 1\n", "line 1: the class is 0.5, which is not a whole number"),
+        ("cat 0.5 0.5 1 1\n", "line 1: 'cat' is not a usable number"),
         ("0 0.5 0.5 1\n", "line 1: 4 fields"),
         ("0 0.5 0.5 1 1 0.9\n", "line 1: 6 fields"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4\n", "line 1: 8 fields"),
-        ("0 50 25 20 10\n", "line 1: 50 is no share of the image's side"),
-        ("0 0.5 0.5 nan 1\n", "line 1: 'nan' is no usable number"),
-        (b"\n0 0.5 0.5 1 \xff\n", "line 2: it is no UTF-8 text"),
+        ("0 50 25 20 10\n", "line 1: 50 is not a fraction of the image side"),
+        ("0 0.5 0.5 nan 1\n", "line 1: 'nan' is not a usable number"),
+        (b"\n0 0.5 0.5 1 \xff\n", "line 2: it is not UTF-8 text"),
         (b"\x00" * 40, "line 1: "),
     ],
 )
@@ -277,12 +276,12 @@ def test_keypoints_of_another_shape_are_one_line(two: Path, is_one_line: Any) ->
     write(two, YAML + "kpt_shape: [2, 3]\n")
     write(two.parent / "labels/train/a.txt", "0 0.5 0.5 0.25 0.5 0.5 0.5 2 0 0 0\n")
     write(two.parent / "labels/train/b.txt", "0 0.5 0.5 0.25 0.5 0.5 0.5 2\n")
-    assert "line 1: 8 fields, but kpt_shape asks for 11" in problem(two, is_one_line)
+    assert "line 1: 8 fields, but kpt_shape needs 11" in problem(two, is_one_line)
 
 
 def test_lost_and_damaged_images_are_one_line(two: Path, is_one_line: Any) -> None:
     write(two.parent / "images/train/b.jpg", b"\xff\xd8 no image")
-    assert "images/train/b.jpg: the file is no image" in problem(two, is_one_line)
+    assert "images/train/b.jpg: the file is not an image" in problem(two, is_one_line)
     (two.parent / "images/train/b.jpg").unlink()
     write(two, "train: train.txt\nnames: [cat]\n")
     write(two.parent / "train.txt", "images/train/a.jpg\n\nimages/train/b.jpg\n")
@@ -297,19 +296,19 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("yaml", "says"),
     [
-        ("names: [cat]\ntrain: [\n", "line 3: no YAML"),
-        ("- 1\n", "is no data.yaml"),
+        ("names: [cat]\ntrain: [\n", "line 3: not YAML"),
+        ("- 1\n", "is not a data.yaml"),
         ("train: images/train\n", "has no names"),
         ("train: images/train\nnames: cat\n", "has no names"),
         ("train: images/train\nnames: {a: cat}\n", "an entry that is not class number: name"),
         ("train: images/train\nnames: [[cat]]\n", "an entry that is not class number: name"),
         (LAUGHS + "train: images/train\nnames: *j\n", "an entry that is not class number: name"),
         ("train: 3\nnames: [cat]\n", "train holds a int"),
-        ("train: images/nowhere\nnames: [cat]\n", "'images/nowhere' is not there"),
+        ("train: images/nowhere\nnames: [cat]\n", "'images/nowhere' does not exist; looked for"),
         ("train: images/train\nnames: [cat]\nkpt_shape: 17\n", "kpt_shape is not like [17, 3]"),
-        ("train: !!python/object/apply:os.mkdir [ran]\nnames: [cat]\n", "no YAML"),
+        ("train: !!python/object/apply:os.mkdir [ran]\nnames: [cat]\n", "not YAML"),
         ("a: " + "[" * 5000, "nested too deeply"),
-        ("train: empty\nnames: [cat]\n", "leads to no images"),
+        ("train: empty\nnames: [cat]\n", "has no images"),
     ],
 )
 def test_a_bad_data_yaml_is_one_line(two: Path, is_one_line: Any, yaml: str, says: str) -> None:

@@ -153,7 +153,7 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_kinds_without_a_rule_are_refused(tmp_path: Path, dtype: Any, is_one_line: Callable[..., str]) -> None:
     path = saved(tmp_path, Image.fromarray(pattern()[..., 0].astype(dtype)), "a.tif")
-    with pytest.raises(ImageError, match="no rule to become 8-bit RGB; convert the image first") as caught:
+    with pytest.raises(ImageError, match="cannot be converted to 8-bit RGB; convert the image first") as caught:
         opened(path)
     is_one_line(caught.value)
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from chipper.images.source import Box
+from chipper.inference.picture import mirrored
 from chipper.inference.views import Views, tiles
 from chipper.mining.pyramid import Pyramid
 from chipper.mining.scales import Scale, ValidRange
@@ -22,6 +25,26 @@ def test_a_canvas_is_as_large_as_mining_has_it(width: int, scale: str, canvas: i
     assert views.size(0) == (canvas, int(pyramid.height[0, 0]))
     assert int(pyramid.width[0, 0]) == canvas
     assert views.whole(0) == (0, 0, *views.size(0))
+
+
+class Strict:
+    """An image of 640 x 480 px that gives no box beyond itself."""
+
+    width, height = 640, 480
+
+    def cut(self, box: Box, size: tuple[int, int]) -> Image.Image:
+        assert min(box) >= 0
+        assert box[2] <= self.width
+        assert box[3] <= self.height
+        return Image.new("RGB", size)
+
+
+@pytest.mark.parametrize("long_side", [147, 281, 533, 549])
+def test_no_view_reaches_beyond_the_image(long_side: int) -> None:
+    """``n * (640 / n)`` is a trifle over 640 for these, and the mirror image then begins under 0."""
+    for image in (Strict(), mirrored(Strict())):
+        views = Views(image, [long_side / 640], [ValidRange()])
+        assert [view.pixels.shape[1] for view in views.of(0, [views.whole(0)])] == [long_side]
 
 
 def test_boxes_of_another_size_or_cut_by_an_inner_edge_do_not_count() -> None:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(
+    "NUMBA_DISABLE_JIT" in os.environ, reason="no kernel is compiled: NUMBA_DISABLE_JIT is set"
+)
+
 COVER = """
 import numpy as np
 from chipper.mining.cover import cover

@@ -205,7 +205,9 @@ def test_full_disk(drawn: Any, tmp_path: Path, build: Build, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", refuse)
-    with pytest.raises(StorageError, match="no space is left on that disk; free some and run the same command again"):
+    with pytest.raises(
+        StorageError, match="no space is left on that disk; free some space and run the same command again"
+    ):
         build(drawn.coco, tmp_path / "chips")
     assert not (tmp_path / "chips" / "dataset.json").exists()
 

@@ -110,7 +110,7 @@ def test_reasons_are_lines_and_true(coco128: Path) -> None:
     assert len(found.reasons) >= 4
     assert all(reason and "\n" not in reason for reason in found.reasons)
     box = coco.annotations.box[~coco.annotations.iscrowd]
-    assert f"the longest side of one is {(box[:, 2:] - box[:, :2]).max():.0f} px" in found.reasons[0]
+    assert f"the longest side is {(box[:, 2:] - box[:, :2]).max():.0f} px" in found.reasons[0]
     for scale in found.scales.split(","):
         assert any(scale in reason.split(":")[0] for reason in found.reasons[1:])
 

@@ -116,7 +116,7 @@ def test_one_scale_alone(mined: Workdir, tmp_path: Path, figures: list[Any]) -> 
         assert shown.only == 1
         assert set(shown.positives.scale_index.tolist()) | set(shown.negatives.scale_index.tolist()) <= {1}
         assert {record.chip.scale_index for _, record in samples} <= {1}
-    with pytest.raises(OptionError, match=r"scale is 2; give one of the workdir's, 512, 1\.667, 3"):
+    with pytest.raises(OptionError, match=r"scale is 2; give one of the scales of the workdir: 512, 1\.667, 3"):
         draw(mined, tmp_path / "out", scale="2")
 
 
@@ -178,7 +178,7 @@ def test_count(workdir: Workdir, tmp_path: Path, count: int | None, expected: in
 
 
 def test_unknown_image(workdir: Workdir, tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(OptionError, match=r"image 1001 is not in .*; give some of its ids, which begin with") as caught:
+    with pytest.raises(OptionError, match=r"image 1001 is not in .*; give ids that are in it; the first are") as caught:
         draw(workdir, tmp_path / "out", image_ids=(31337, 1000, 1001))
     is_one_line(caught.value)
     assert not (tmp_path / "out").exists()
@@ -234,7 +234,7 @@ def test_shards_of_other_chips_are_not_shown(
     mine(mined, own_drawn.proposals, min_proposals_finest=9, min_proposals=9)
     listener = Listener()
     draw(mined, tmp_path / "out", listener, count=2)
-    assert "are of other chips, so chips are cut from the images" in listener.warnings[0]
+    assert "contain other chips, so chips are cut from the images" in listener.warnings[0]
     assert all(samples for _, samples in figures)
 
 

@@ -164,15 +164,15 @@ REFUSED = {
     "an array for all images": ("a.pkl", pickle.dumps(np.zeros((9, 5))), "ndarray"),
     "a number": ("a.pkl", pickle.dumps(7), "int"),
     "unknown ids": ("a.pkl", pickle.dumps({10: FINE, 11: FINE, 12: FINE}), "2 images that the COCO file does not have"),
-    "names for ids": ("a.pkl", pickle.dumps({"a.jpg": FINE}), "'a.jpg' is no image id"),
-    "broken ids": ("a.pkl", pickle.dumps({10.5: FINE}), "10.5 is no image id"),
-    "infinite id": ("a.pkl", pickle.dumps({math.inf: FINE}), "inf is no image id"),
-    "NaN as id": ("a.pkl", pickle.dumps({math.nan: FINE}), "nan is no image id"),
+    "names for ids": ("a.pkl", pickle.dumps({"a.jpg": FINE}), "'a.jpg' is not an image id"),
+    "broken ids": ("a.pkl", pickle.dumps({10.5: FINE}), "10.5 is not an image id"),
+    "infinite id": ("a.pkl", pickle.dumps({math.inf: FINE}), "inf is not an image id"),
+    "NaN as id": ("a.pkl", pickle.dumps({math.nan: FINE}), "nan is not an image id"),
     "id beyond 64 bits": ("a.pkl", pickle.dumps({2**70: FINE}), str(2**70)),
-    "None as id": ("a.pkl", pickle.dumps({None: FINE}), "None is no image id"),
+    "None as id": ("a.pkl", pickle.dumps({None: FINE}), "None is not an image id"),
     "empty dict": ("a.pkl", pickle.dumps({}), "no proposals"),
-    "no JSON": ("a.json", b"hello", "no COCO results file"),
-    "a COCO file": ("a.json", b'{"images": []}', "no COCO results file"),
+    "no JSON": ("a.json", b"hello", "not a COCO results file"),
+    "a COCO file": ("a.json", b'{"images": []}', "not a COCO results file"),
     "results without score": ("a.json", b'[{"image_id": 10, "bbox": [1, 2, 3, 4]}]', "score"),
     "results with a short box": ("a.json", b'[{"image_id": 10, "bbox": [1, 2, 3], "score": 1}]', "length 4"),
     "results with an id beyond 64 bits": (
@@ -182,9 +182,9 @@ REFUSED = {
     ),
     "results for other images": ("a.json", b'[{"image_id": 7, "bbox": [1, 2, 3, 4], "score": 1}]', "the first: 7"),
     "no results": ("a.json", b"[]", "no proposals"),
-    "cut results": ("a.json", b'[{"image_id": 10, "bbox": [1, 2', "no COCO results file"),
-    "no Parquet": ("a.parquet", b"hello", "no proposal file"),
-    "empty Parquet": ("a.parquet", b"", "no proposal file"),
+    "cut results": ("a.json", b'[{"image_id": 10, "bbox": [1, 2', "not a COCO results file"),
+    "no Parquet": ("a.parquet", b"hello", "not a proposal file"),
+    "empty Parquet": ("a.parquet", b"", "not a proposal file"),
 }
 
 
@@ -268,7 +268,7 @@ def test_proposals_of_another_data_set_are_refused(tmp_path: Path, is_one_line: 
     far = np.array([[600, 100, 900, 200, 0.5]])
     path.write_bytes(pickle.dumps({30: FINE * 9, 10: far}))
     with pytest.raises(
-        ProposalError, match=r"10% of the proposals lie outside their image \(the first: image 10\)"
+        ProposalError, match=r"10% of the proposals are outside their image \(the first: image 10\)"
     ) as caught:
         opened(path).of(images())
     is_one_line(caught.value)

@@ -214,6 +214,6 @@ def test_forged_arrays_are_refused(data: bytes) -> None:
     ids=["empty", "text", "future protocol", "JSON", "cut", "frame beyond the end"],
 )
 def test_no_pickle_is_said_to_be_none(data: bytes, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(ProposalError, match=r"^rpn\.pkl is no readable pickle \(.*\); ") as caught:
+    with pytest.raises(ProposalError, match=r"^rpn\.pkl is not a readable pickle \(.*\); ") as caught:
         load(data, "rpn.pkl")
     is_one_line(caught.value)

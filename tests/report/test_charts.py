@@ -124,7 +124,7 @@ def curves(**changes: Any) -> dict[str, np.ndarray]:
 def test_training() -> None:
     names = [f"part_{k}" for k in range(9)]
     wide, _ = check(training_chart("0", curves(**{n: np.arange(30.0) for n in names}), names, "Training."))
-    assert {"loss", *names, "learning rate", "chips a second", "share of time waiting", "step"} <= set(wide)
+    assert {"loss", *names, "learning rate", "chips per second", "share of time waiting", "step"} <= set(wide)
     without = {k: v for k, v in curves().items() if k not in ("lr", "data_wait")}
     check(training_chart("1", without, [], "Training."))
     broken = np.where(np.arange(30) % 7, np.nan, 3.0)

@@ -103,13 +103,13 @@ def test_at_every_stage(
     assert "None were mined." in page.text
     assert "Nothing was exported" in page.text
     assert "sample chips come from the shards" in page.text
-    assert "None yet; chipper train --shards makes one." in page.text
+    assert "None yet; chipper train --shards starts one." in page.text
     mine(workdir, own_drawn.proposals, min_proposals_finest=5, min_proposals=5)
     page = made(workdir, out)
     assert "proposals of rpn.pkl" in page.text
     export(workdir)
     page = made(workdir, out)
-    assert "(complete)" in page.text
+    assert "are complete" in page.text
     images = [attributes for name, attributes in page.tags if name == "img"]
     assert len(images) == 32
     for attributes in images:
@@ -246,14 +246,14 @@ def test_runs_that_are_worth_a_look(drawn: Any, tmp_path: Path, build: Any, writ
         "none": numbers | {"AP": -1},
     }
     (folder / "evaluation.json").write_text(json.dumps(kept))
-    assert "Run detector finds next to nothing of 1 of 2 classes: block." in said()
+    assert "Run detector finds almost nothing of 1 of 2 classes: block." in said()
     kept["numbers"]["AP"] = 0.001
     (folder / "evaluation.json").write_text(json.dumps(kept))
-    assert "Run detector finds next to nothing: AP 0.1." in said()
+    assert "Run detector finds almost nothing: AP 0.1." in said()
     assert "of 2 classes" not in said()
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     (folder / "metrics.jsonl").write_text("\n".join(lines[:30]) + "\n")
-    assert "Run detector stands at step 30 of 40; if it was stopped, --resume goes on." in said()
+    assert "Run detector is at step 30 of 40; if it was stopped, --resume continues it." in said()
 
 
 def test_boxes_that_no_chip_covers(drawn: Any, tmp_path: Path, build: Any) -> None:
@@ -285,7 +285,7 @@ def test_one_image(tmp_path: Path, write_coco: Any, build: Any, export: Any, con
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     workdir = build(coco, tmp_path / "chips")
     page = made(workdir, tmp_path / "report.html")
-    assert ("There is no box at all" in page.text) == ("iscrowd" in content)
+    assert ("There are no boxes" in page.text) == ("iscrowd" in content)
     assert "No chip at scale" in page.text
     if "iscrowd" not in content:
         export(workdir)
@@ -317,8 +317,8 @@ def test_missing_and_damaged_shards(own: Workdir, tmp_path: Path) -> None:
     first = sorted(path.name for path in own.shards.glob("positives-*.tar"))[0].removesuffix(".tar")
     receipt_path(own.shards, first).unlink()
     page = made(own, tmp_path / "report.html")
-    assert f"1 shard is missing or cut: {first}." in page.text
-    assert "1 shard is missing or cut." in page.text
+    assert f"1 shard is missing or incomplete: {first}." in page.text
+    assert "1 shard is missing or incomplete." in page.text
     for path in own.shards.glob("negatives-*.tar"):
         path.write_bytes(bytes(path.stat().st_size))
     page = made(own, tmp_path / "report.html")
@@ -326,7 +326,7 @@ def test_missing_and_damaged_shards(own: Workdir, tmp_path: Path) -> None:
     for path in own.shards.glob("*.tar"):
         tar_path(own.shards, path.stem).unlink()
     page = made(own, tmp_path / "report.html")
-    assert "They could not be taken from the shards" in page.text
+    assert "They could not be read from the shards" in page.text
     (own.shards / "dataset.json").write_text("{")
     page = made(own, tmp_path / "report.html")
     assert "cannot be used" in page.text
@@ -337,7 +337,7 @@ def test_shards_and_runs_of_other_chips(own: Workdir, tmp_path: Path, drawn: Any
     config = json.loads((own.runs / "detector" / "run.json").read_text()) | {"dataset_id": "another"}
     (own.runs / "detector" / "run.json").write_text(json.dumps(config))
     page = made(own, tmp_path / "report.html")
-    assert "These shards hold other chips than the workdir's" in page.text
+    assert "These shards contain other chips than the workdir" in page.text
     assert "Run detector was trained on other chips" in page.text
 
 

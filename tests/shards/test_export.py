@@ -434,7 +434,7 @@ def test_all_images_bad_and_mended(
     good = {name: (own_drawn.images / name).read_bytes() for name in own_drawn.names}
     for name in good:
         (own_drawn.images / name).write_bytes(b"")
-    with pytest.raises(ImageError, match="could not be rendered, too many to go on") as caught:
+    with pytest.raises(ImageError, match="could not be rendered, too many to continue") as caught:
         export(workdir)
     is_one_line(caught.value)
     assert not (workdir.shards / "dataset.json").exists()
@@ -462,7 +462,7 @@ def test_too_many_errors_stay_too_many(own_drawn: Any, workdir: Workdir, export:
     for name in own_drawn.names[:4]:
         (own_drawn.images / name).unlink()
     for _ in range(3):
-        with pytest.raises(ImageError, match="too many to go on"):
+        with pytest.raises(ImageError, match="too many to continue"):
             export(workdir, max_errors=2, chips_per_shard=1)
 
 

@@ -124,7 +124,7 @@ def test_forked_children_read_for_themselves(exported: Workdir) -> None:
 
 
 def test_no_export(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    with pytest.raises(ShardError, match="no finished export lies there; run `chipper export-shards` first") as caught:
+    with pytest.raises(ShardError, match="there is no finished export; run `chipper export-shards` first") as caught:
         Pool(tmp_path)
     is_one_line(caught.value)
 

@@ -105,7 +105,7 @@ def test_full_disk(small_disk: Path, is_one_line: Callable[..., str]) -> None:
         lambda: write_table(small_disk / "file", table),
         lambda: write_json(small_disk / "file", list(range(100_000))),
     ):
-        with pytest.raises(StorageError, match="no space is left on that disk; free some and run") as caught:
+        with pytest.raises(StorageError, match="no space is left on that disk; free some space and run") as caught:
             write()
         is_one_line(caught.value)
         assert [p.name for p in small_disk.iterdir()] == ["file"]

@@ -192,7 +192,7 @@ def test_an_upload_that_did_not_arrive_whole_is_an_error(
     )
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "put_file", cut)
-        with pytest.raises(StorageError, match="bytes have arrived"):
+        with pytest.raises(StorageError, match="bytes were uploaded"):
             exported(remote, 1, drawn.images)
     assert not any(name.endswith(".done.json") for name in contents(remote.shards))
     exported(remote, 1, drawn.images)
@@ -200,7 +200,7 @@ def test_an_upload_that_did_not_arrive_whole_is_an_error(
 
 
 def test_what_is_no_location() -> None:
-    with pytest.raises(OptionError, match="is no location"):
+    with pytest.raises(OptionError, match="is not a location"):
         location("nonsense://bucket/x")
     assert location("/tmp/x") == Path("/tmp/x")
     assert location("file:///tmp/x") == Path("/tmp/x")
