@@ -163,7 +163,7 @@ def pixel_chart(rows: Sequence[tuple[str, Sequence[tuple[float, str]]]], alt: st
         axes.set_ylim(len(rows) - 0.5, -0.85)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("pixels per epoch / pixels of one 800 x 1333 image per source image")
+        axes.set_xlabel("pixels per epoch (1 is an 800 x 1333 image each)")
         few_ticks(axes, wide)
 
     return draw_chart("pixels", alt, lambda wide: 60 + 48 * len(rows), draw)
