@@ -356,9 +356,9 @@ def test_while_shards_are_missing_the_set_is_not_declared_whole(
 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (lambda p: p.unlink(), "does not exist"),
-    "empty": (lambda p: p.write_bytes(b""), "no image"),
+    "empty": (lambda p: p.write_bytes(b""), "not an image"),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]), "truncated"),
-    "text": (lambda p: p.write_bytes(b"hello"), "no image"),
+    "text": (lambda p: p.write_bytes(b"hello"), "not an image"),
     "another size": (lambda p: Image.new("RGB", (99, 44)).save(p), "99x44 px, the annotations say"),
     "folder": (lambda p: (p.unlink(), p.mkdir()), "directory"),
     "floating point": (lambda p: Image.new("F", size_of(p)).save(p, "TIFF"), "mode F"),
