@@ -23,11 +23,11 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, features
 
 from chipper.errors import ImageError, option
-from chipper.images.header import TURNED, UPRIGHT, UnknownFormatError, known_image, own_limit
+from chipper.images.header import TURNED, UPRIGHT, UnknownFormatError, open_image, own_limit
 from chipper.images.options import PixelOptions
 from chipper.images.source import Box, ImageSource, Part
 from chipper.images.windowed import WindowedImage
-from chipper.storage.locations import path_or_bytes
+from chipper.storage.locations import readable
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -103,7 +103,7 @@ def decode(path: Path, declared: tuple[int, int], exif: str = "auto", finest: fl
             written to while it was read.
     """
     try:
-        with own_limit(), _steady(path) as file, known_image(file) as image:
+        with own_limit(), _steady(path) as file, open_image(file) as image:
             if image.size[0] * image.size[1] > LARGEST_IMAGE:
                 raise ImageError(
                     f"{image.size[0]}x{image.size[1]} px is over the limit of {LARGEST_IMAGE} px; "
@@ -145,7 +145,7 @@ def _require_codec(image: ImageFile.ImageFile) -> None:
 @contextmanager
 def _steady(path: Path) -> Iterator[IO[bytes]]:
     """Open the file for reading. Raises ImageError if it was written to meanwhile; replacing the file is allowed."""
-    found = path_or_bytes(path)
+    found = readable(path)
     if not isinstance(found, Path):
         yield found
         return

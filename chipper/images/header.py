@@ -13,6 +13,11 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 from chipper.errors import DependencyError, ImageError
 from chipper.images.gdal import RasterFile, driver_of
 
+FORMATS = (
+    "JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP", "DIB", "GIF", "PPM", "TGA", "PCX", "SGI", "QOI",
+)  # fmt: skip
+"""The formats that PIL may read for chipper. PIL knows more, some of which start other programs: an EPS runs Ghostscript."""
+_NAMED = ("JPEG", "PNG", "TIFF", "WebP", "BMP")  # in messages
 TURNED = (5, 6, 7, 8)  # orientations that swap width and height
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -60,7 +65,7 @@ def read_header(path: Path) -> Header:
         ImageError: the file is missing, or neither PIL nor rasterio can read it.
     """
     try:
-        with open(path, "rb") as file, known_image(file) as image:
+        with open(path, "rb") as file, open_image(file) as image:
             # only if it is stored before the pixels, which would have to be decoded otherwise
             flag = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
             return Header(*image.size, flag if flag in UPRIGHT else 1)
@@ -75,23 +80,25 @@ def read_header(path: Path) -> Header:
         raise ImageError(f"its header cannot be read: {error}") from None
 
 
-def known_image(file: IO[bytes]) -> ImageFile.ImageFile:
-    """The PIL image of a file; only its header has been read.
+def open_image(file: IO[bytes], formats: tuple[str, ...] = FORMATS) -> ImageFile.ImageFile:
+    """The PIL image of a file; only its header has been read. Every image that PIL reads for chipper is opened here.
 
     Raises:
         UnknownFormatError: this build of PIL cannot read it, but rasterio may be able to.
-        ImageError: it is not an image.
+        ImageError: it is not an image of one of ``formats``.
     """
     start = file.read(12)
     file.seek(0)
     if start[8:] == b"WEBP" and not features.check("webp"):  # PIL would print a warning
         raise UnknownFormatError("this PIL was built without WebP")
     try:
-        return Image.open(file)
+        return Image.open(file, formats=formats)
     except UnidentifiedImageError:
         if driver_of(start) in ("GTiff", "JP2OpenJPEG"):
             raise UnknownFormatError("PIL cannot read this kind of TIFF or JPEG 2000") from None
-        raise ImageError("the file is not an image that PIL can read") from None
+        raise ImageError(
+            f"the file is not an image of a format that chipper reads ({', '.join(_NAMED)} and some more); convert it"
+        ) from None
 
 
 @contextmanager

@@ -118,11 +118,11 @@ LOST: dict[str, tuple[Damage, str]] = {
     "a TIFF whose first directory lies beyond its end": (content(NAME, b"II*\0\xff\xff\xff\x7f"), "0.jpg"),
     "an EPS, which others would run": (
         content(NAME, f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 {SIZE[0]} {SIZE[1]}\n%%EndComments\n"),
-        "0.jpg",
+        "not an image of a format",
     ),
     "a PPM with a size of words": (content(NAME, b"P6\nwide 150\n255\n"), "0.jpg"),
     "a PPM with negative size": (content(NAME, b"P6\n-200 -150\n255\n"), "0.jpg"),
-    "an ICO of other sizes": (content(NAME, picture("ICO", size=(32, 32))), "32x32"),
+    "an ICO of other sizes": (content(NAME, picture("ICO", size=(32, 32))), "not an image of a format"),
 }
 # unusual, but usable
 USED: dict[str, Damage] = {

@@ -125,7 +125,7 @@ def _read(pool: Pool, row: int) -> None:
     try:
         jpeg, record = pool.read(row)
         with contextlib.suppress(SampleError):
-            assert read_record(record)["annotations"] is not None  # what exports of whole records do
+            assert read_record(record, pool.key(row))["annotations"] is not None  # what exports of whole records do
         chip = decode_chip(jpeg, record, {3: 1}, SIZE, masks=True)
     except (ShardError, SampleError):
         return
