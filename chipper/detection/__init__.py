@@ -1,4 +1,4 @@
-"""The companion trainer: a thin Faster-RCNN on torchvision's parts. The only package of chipper that imports torch."""
+"""The companion trainer: a thin Faster R-CNN on torchvision's parts. The only package of chipper that imports torch."""
 
 import os
 
