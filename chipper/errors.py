@@ -10,6 +10,7 @@ ChipperError                  any error that a user can cause; one line: what wa
     WorkdirError              the workdir is missing, incomplete, of another version or made with other options
     ShardError                shards are missing, damaged or do not belong to the workdir
     StorageError              a file cannot be written: no space, no permission
+        UnreachableError      a place on the network cannot be read or written now, whatever is there; exit code 75
     ClusterError              the dask cluster cannot be used, or lost a task too often
     DependencyError           an optional package is not installed
     DeviceError               the device has too little memory
@@ -41,6 +42,11 @@ def one_line(text: str) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class ChipperError(Exception):
@@ -95,6 +101,12 @@ class ShardError(ChipperError):
 
 class StorageError(ChipperError):
     """A file cannot be written."""
+
+
+class UnreachableError(StorageError):
+    """A place on the network cannot be read now; nothing is known about what is there."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class ClusterError(ChipperError):

@@ -161,11 +161,12 @@ def predict(
 ) -> None:
     """Detect objects in the images that COCO lists, at every scale, and merge them by Soft-NMS.
 
+    A stopped run goes on where it stopped if it is started again in the same way.
+
     \b
     Example: chipper predict val.json --out detections.json
     """
     from chipper.detection.predict import predict as predict_all
-    from chipper.storage.files import write_json
 
     plan = plan_prediction(
         workdir,
@@ -196,9 +197,9 @@ def predict(
         flip=flip,
         focus=focus,
         pixels=plan.pixels,
+        out=out,
         monitor=ConsoleMonitor(),
     )
-    write_json(out, results)
     rows = [
         ("images", f"{len(images):,}"),
         ("detections", f"{len(results):,}"),

@@ -126,24 +126,34 @@ def _print_plan(workdir: Workdir, options: ExportOptions, image_dir: Path | None
 
 @command()
 @click.option("--deep", is_flag=True, help="Also check the checksum of every sample and decode it.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Remove the receipts of damaged shards, so that export-shards renders these shards again.",
+)
 @shards_option
 @workdir_option
 @jobs_option
-def verify(workdir: Workdir, deep: bool, jobs: int) -> None:
+def verify(workdir: Workdir, deep: bool, repair: bool, jobs: int) -> None:
     """Check that every shard exists, is complete and was not changed.
+
+    Exit code 1: a shard is damaged. Exit code 75: a remote one cannot be read now, and none that can be read is damaged.
 
     \b
     Example: chipper verify --deep
     """
-    from chipper.errors import ShardError
+    from chipper.errors import ShardError, UnreachableError
     from chipper.shards.verify import verify_shards
 
-    checked = verify_shards(workdir.shards, deep=deep, workers=Workers(jobs), monitor=ConsoleMonitor())
-    for fault in checked.faults:
+    checked = verify_shards(workdir.shards, deep=deep, repair=repair, workers=Workers(jobs), monitor=ConsoleMonitor())
+    for fault in (*checked.faults, *checked.unreachable):
         click.echo(fault, err=True)
     data = {"shards": checked.shards, "samples": checked.samples, "bytes": checked.bytes, "faults": checked.faults}
-    print_summary(f"Verified {workdir.shards}", checked.rows, data)
+    print_summary(f"Verified {workdir.shards}", checked.rows, {**data, "unreachable": checked.unreachable})
     if checked.faults:
-        raise ShardError(
-            f"{len(checked.faults)} faults in {workdir.shards}; run `{checked.cure}` to repair those shards"
+        raise ShardError(f"{len(checked.faults)} faults in {workdir.shards}; run {checked.cure} to repair those shards")
+    if checked.unreachable:
+        raise UnreachableError(
+            f"{len(checked.unreachable)} of {checked.shards} shards in {workdir.shards} cannot be read now; "
+            "check the network and the credentials, and run the same command again"
         )

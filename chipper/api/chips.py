@@ -17,7 +17,7 @@ from chipper.manifest.workdir import Workdir
 from chipper.pictures.drawing import draw_sample
 from chipper.shards.pool import Pool
 from chipper.shards.samples import Record, SampleError, parse_record, read_jpeg
-from chipper.shards.shard_set import RERUN
+from chipper.shards.writing import RERUN
 
 SHOWN = 384  # px of a chip in a notebook
 

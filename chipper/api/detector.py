@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipper.api.places import WORKDIR, PathLike, place, place_or_none, workdir_at
@@ -18,7 +17,6 @@ from chipper.inference.scales import SCORE_FLOOR, InferenceScales
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import LOGGED, Monitor
 from chipper.runs import find_run
-from chipper.storage.files import write_json
 
 if TYPE_CHECKING:
     from chipper.detection.engine import TrainResult
@@ -72,7 +70,7 @@ def predict(
         coco: the COCO file; its annotations are not read.
         workdir: the workdir with the training run.
         run: name of the run; the newest by default.
-        out: also write the detections to this COCO results file.
+        out: also write the detections to this COCO results file; a stopped call goes on where it stopped if it is made again.
         scales: by default those of the training.
         valid_ranges: of each scale, sqrt(w * h) in source px; by default those of the training, widened.
         single_scale: use only the middle scale, for objects of every size.
@@ -96,7 +94,7 @@ def predict(
     images = read_images(path)
     folder = find_image_dir(path, [str(name) for name in images.file_name], place_or_none(image_dir))
     pyramid = InferenceScales.of(run_dir, scales, valid_ranges)
-    found = predict_all(
+    return predict_all(
         run_dir,
         images,
         folder,
@@ -106,11 +104,9 @@ def predict(
         flip=flip,
         focus=focus,
         pixels=PixelOptions(**options),
+        out=place_or_none(out),
         monitor=monitor,
     )
-    if out is not None:
-        write_json(Path(out), found)
-    return found
 
 
 def evaluate(

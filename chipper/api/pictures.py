@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import html
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
 
-from PIL import Image
-
 from chipper.api.places import WORKDIR, PathLike, place_or_none, workdir_at
 from chipper.api.signatures import takes
 from chipper.html import joined, jpeg
+from chipper.images.header import open_image
 from chipper.images.options import PixelOptions
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import LOGGED, Monitor
@@ -48,9 +48,10 @@ class Pictures(Sequence[Path]):
 
 
 def _shown(path: Path) -> str:
-    with Image.open(path) as image:
+    data = path.read_bytes()
+    with open_image(io.BytesIO(data)) as image:
         size = image.size
-    return jpeg(path.read_bytes(), html.escape(os.fspath(path)), size)
+    return jpeg(data, html.escape(os.fspath(path)), size)
 
 
 @takes(PREVIEW_OPTIONS | PIXEL_OPTIONS)

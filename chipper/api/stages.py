@@ -147,20 +147,26 @@ def verify(
     workdir: PathLike | Workdir = WORKDIR,
     *,
     deep: bool = False,
+    repair: bool = False,
     shards: PathLike | None = None,
     jobs: int = -1,
     monitor: Monitor = LOGGED,
 ) -> Checked:
     """Check that every shard exists, is complete and was not changed; ``deep`` also decodes every sample.
 
+    With ``repair`` the receipts of damaged shards are removed, so that `export_shards` renders these shards again.
+
     Returns:
-        The result of the check; ``faults`` has one line per fault, and each is logged as a warning.
+        The result of the check; ``faults`` has one line per fault, ``unreachable`` one per remote shard that cannot be read
+        now, and each is logged as a warning.
 
     Raises:
         ShardError: there is no finished export.
+        UnreachableError: the shards are remote, and cannot be read now.
     """
-    checked = verify_shards(workdir_at(workdir, shards).shards, deep=deep, workers=Workers(jobs), monitor=monitor)
-    for fault in checked.faults:
+    folder = workdir_at(workdir, shards).shards
+    checked = verify_shards(folder, deep=deep, repair=repair, workers=Workers(jobs), monitor=monitor)
+    for fault in (*checked.faults, *checked.unreachable):
         monitor.warn(fault)
     return checked
 

@@ -97,8 +97,8 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
         train_workdir(workdir, _options(settings, rpn_only=False), on_step=_reporter(monitor))
     with clock.stage("predict"):
         images = read_images(val_json)
-        results = predict(run, images, val_json.parent / "images", device="cpu", score_floor=0.01, monitor=monitor)
-        write_json(folder / "detections.json", results)
+        source, out = val_json.parent / "images", folder / "detections.json"
+        results = predict(run, images, source, device="cpu", score_floor=0.01, out=out, monitor=monitor)
     with clock.stage("evaluate"):
         evaluation = evaluate(val_json, folder / "detections.json")
         save_evaluation(evaluation, val_json, folder / "detections.json", False, run)

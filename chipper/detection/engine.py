@@ -37,7 +37,7 @@ from chipper.detection.metrics import MetricsWriter
 from chipper.detection.model import Detector
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr, set_lr
 from chipper.detection.train_options import TrainOptions
-from chipper.errors import CheckpointError, OptionError, TrainingError, option
+from chipper.errors import CheckpointError, OptionError, TrainingError, UnreachableError, option
 from chipper.runs import StepReport, checkpoints
 from chipper.seeds import hashed
 from chipper.storage.files import sweep
@@ -94,7 +94,8 @@ def train(
     ``on_step`` sees every step; when it returns True the run is saved and ends there, to be resumed. With
     torch.distributed set up, gradients are averaged over the processes and the first of them writes; ``on_step`` must
     then answer alike in each. Raises TrainingError at a loss that is not finite, without a checkpoint of it,
-    CheckpointError where a resume does not fit, OptionError.
+    CheckpointError where a resume does not fit, OptionError, and UnreachableError, with a checkpoint of the last step, where
+    the shards are remote and their server stops answering.
     """
     total = steps_of(options, loader_factory)
     if total == 0:
@@ -104,7 +105,7 @@ def train(
     stopped = False
     with writer or nullcontext():
         for epoch in range(run.at.epoch, options.epochs_of()):
-            for batches, waited in timed(loader_factory(epoch, run.at.position), options.accumulate):
+            for batches, waited in timed(_saving(run, loader_factory(epoch, run.at.position)), options.accumulate):
                 if run.at.step >= total:
                     break
                 try:
@@ -321,6 +322,16 @@ class _Run:
             scaler=self.scaler.state_dict() or None,  # empty where there is none
         )
         self.saved = save_checkpoint(self.folder, checkpoint)
+
+
+def _saving(run: _Run, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches. Where their server stops answering, the run is saved first, so that it can be resumed."""
+    try:
+        yield from batches
+    except UnreachableError as error:
+        if run.at.step:
+            run.save()
+        raise UnreachableError(f"{error}; then {option('resume')}") from None
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:

@@ -25,16 +25,17 @@ from chipper.detection.batch import Batch
 from chipper.detection.chips import Chip, Decoder, collate, decode_chip
 from chipper.detection.damages import DamagedSamples
 from chipper.detection.streaming import EpochStream
-from chipper.errors import OptionError, ShardError, TrainingError, option
+from chipper.errors import ChipperError, OptionError, ShardError, TrainingError, UnreachableError, first_line, option
 from chipper.manifest.workdir import Workdir
 from chipper.shards.epochs import epoch_folder
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError
-from chipper.shards.shard_set import RERUN
+from chipper.shards.writing import RERUN
 
 
-class ChipDataset(Dataset["Chip | ShardError"]):
-    """The chips of one list, decoded on demand; too many damaged ones come out as a ShardError.
+class ChipDataset(Dataset["Chip | ChipperError"]):
+    """The chips of one list, decoded on demand; too many damaged ones come out as a ShardError, a server that does not answer
+    as an UnreachableError.
 
     (As a value: what a DataLoader's process raises reaches the main one as an exception with a traceback for a message.)
     """
@@ -46,10 +47,10 @@ class ChipDataset(Dataset["Chip | ShardError"]):
     def __len__(self) -> int:
         return self._rows.size
 
-    def __getitem__(self, position: int) -> Chip | ShardError:
+    def __getitem__(self, position: int) -> Chip | ChipperError:
         try:
             return self._chip(position)
-        except ShardError as error:
+        except (ShardError, UnreachableError) as error:
             return error
 
     def _chip(self, position: int) -> Chip:
@@ -152,7 +153,7 @@ class Batches:
         return self._number
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches. Raises ShardError at too many damaged samples."""
+        """The batches. Raises ShardError at too many damaged samples, UnreachableError if a server does not answer."""
         options = self._options
         chosen = {"batch_size": None} if self._positions is None else {"batch_sampler": self._positions}
         loader: DataLoader[Any] = DataLoader(
@@ -164,7 +165,7 @@ class Batches:
             prefetch_factor=4 if options.workers else None,
         )
         for batch in loader:
-            if isinstance(batch, ShardError):
+            if isinstance(batch, ChipperError):
                 raise batch
             yield batch
 
@@ -178,15 +179,15 @@ def lost_processes_named() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise TrainingError(
-            f"a process that decodes chips was lost ({str(error).splitlines()[0]}); it may need more memory or a larger "
+            f"a process that decodes chips was lost ({first_line(error)}); it may need more memory or a larger "
             f"/dev/shm: lower {option('workers')} or {option('batch_size')}, then {option('resume')}"
         ) from None
 
 
-def _collate_or_error(chips: list[Chip | ShardError]) -> Batch | ShardError:
+def _collate_or_error(chips: list[Chip | ChipperError]) -> Batch | ChipperError:
     """A batch, or the error that stands in the place of one of its chips."""
     whole = [chip for chip in chips if isinstance(chip, Chip)]
-    return collate(whole) if len(whole) == len(chips) else next(c for c in chips if isinstance(c, ShardError))
+    return collate(whole) if len(whole) == len(chips) else next(c for c in chips if isinstance(c, ChipperError))
 
 
 def rank_batches(chips: int, start: int, batch_size: int, rank: int, world: int) -> Iterator[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import torch
 from chipper.checks import at_least, between
 from chipper.coco.masks import paste_mask
 from chipper.columns import Images, Proposals
-from chipper.detection.checkpoint import load_detector
+from chipper.detection.checkpoint import find_checkpoint, load_detector
 from chipper.detection.devices import pick_device
 from chipper.detection.inference import detect_flipped_too, detect_image, propose_image
 from chipper.detection.specs import PROPOSALS
@@ -26,6 +26,8 @@ from chipper.inference.picture import Picture
 from chipper.inference.scales import SCORE_FLOOR, InferenceScales
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.runs import read_config
+from chipper.storage.files import fingerprint, fingerprint_of, write_json
+from chipper.storage.journal import Journal
 
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ def predict(
     flip: bool = False,
     focus: float | None = None,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+    out: Path | None = None,
     monitor: Monitor = SILENT,
 ) -> list[dict[str, Any]]:
     """COCO results of every image: bbox xywh in source px, at most 200 an image after Soft-NMS over all scales.
@@ -57,11 +60,14 @@ def predict(
         flip: the mirror image is looked at as well.
         focus: finer scales only where it is worth it, see `detect_image`; ``monitor`` is told how many pixels that were.
         pixels: what they leave open is as the run was trained.
+        out: the COCO results file to write, if any. Until it is complete, ``out``.partial keeps what was found in each image, and
+            the same call goes on from there after it was stopped.
         monitor: hears of progress.
 
     Raises:
         OptionError: an option makes no sense.
         CheckpointError: the run cannot be used, or trained a proposal network alone.
+        StorageError: ``out`` cannot be written; ``out``.partial is kept.
         ImageError: no image can be decoded.
         DeviceError: the device is not there, or has too little memory.
     """
@@ -81,18 +87,30 @@ def predict(
     detect = partial(
         detect_flipped_too if flip else detect_image, model, device=where, score_floor=score_floor, focus=focus
     )
-    results: list[dict[str, Any]] = []
     looked_at, pyramid_pixels = 0, 0.0
 
     def look(picture: Picture, factors: list[float]) -> ImageDetections:
         return merge_detections(detect(picture, factors, pyramid.valid_ranges))
 
-    with monitor.progress("detecting (images)", len(images)) as advance:
-        for image_id, size, factors, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor):
+    asked = [pyramid, score_floor, flip, focus, pixels, str(image_dir), *(c.tolist() for c in vars(images).values())]
+    belongs_to = fingerprint(fingerprint_of(find_checkpoint(run_dir)).encode(), repr(asked).encode())
+    with (
+        Journal(out and out.with_name(f"{out.name}.partial"), belongs_to) as journal,
+        monitor.progress("detecting (images)", len(images)) as advance,
+    ):
+        if journal.found:
+            monitor.note(f"going on after {len(journal.found):,} images, which {journal.path} holds")
+            advance(len(journal.found))
+        known = set(journal.found)
+        for image_id, size, factors, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor, known):
             looked_at += found.pixels
             pyramid_pixels += sum(size[0] * size[1] * factor**2 for factor in factors) * (2 if flip else 1)
-            results += _results(image_id, size, found, category_ids)
+            journal.add(image_id, list(_results(image_id, size, found, category_ids)))
             advance(1)
+        results = [entry for image_id in images.image_id.tolist() for entry in journal.found.get(image_id, [])]
+        if out is not None:
+            write_json(out, results)
+            journal.remove()
     if focus is not None and pyramid_pixels:
         monitor.note(
             f"looked at {looked_at / pyramid_pixels:.1%} of the pyramid's {pyramid_pixels / 1e6:,.0f} million pixels"
@@ -157,12 +175,16 @@ def _looked_at(
     pyramid: InferenceScales,
     look: Callable[[Picture, list[float]], T],
     monitor: Monitor,
+    known: Collection[int] = (),
 ) -> Iterator[tuple[int, tuple[int, int], list[float], T]]:
-    """Id, (width, height) and scale factors of every image that can be read, and what ``look`` finds in it; the others are
-    warned of.
+    """Id, (width, height) and scale factors of every image that can be read, and what ``look`` finds in it.
+
+    The images of the ids ``known`` are not looked at. Those that cannot be read are left out with a warning.
     """
     bad = 0
-    for k in range(len(images)):
+    for k, image_id in enumerate(images.image_id.tolist()):
+        if image_id in known:
+            continue
         name, size = str(images.file_name[k]), (int(images.width[k]), int(images.height[k]))
         factors = pyramid.factors(size)
         try:
@@ -174,7 +196,7 @@ def _looked_at(
             if bad == len(images):
                 raise ImageError(f"none of the {bad} images can be decoded; check {option('image_dir')}") from None
             continue
-        yield int(images.image_id[k]), size, factors, found
+        yield image_id, size, factors, found
 
 
 def _in_memory(look: Callable[[Picture, list[float]], T], picture: Picture, factors: list[float], name: str) -> T:

@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +19,17 @@ from torch.utils.data import IterableDataset, get_worker_info
 from chipper.detection.batch import Batch
 from chipper.detection.chips import Chip, Decoder, collate
 from chipper.detection.damages import DamagedSamples
-from chipper.errors import ShardError
+from chipper.errors import ChipperError, ShardError, UnreachableError
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError
 from chipper.shards.writing import tar_path
-from chipper.storage.locations import reconnect
+from chipper.storage.locations import answered, reconnect
 
 _RERUN = "run `chipper export-shards --layout epochs` again"
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
 
 
-class EpochStream(IterableDataset["Batch | ShardError"]):
+class EpochStream(IterableDataset["Batch | ChipperError"]):
     """The given batches of one epoch, of which each worker of a DataLoader makes every n-th.
 
     ``batches`` are positions in the epoch's list, as `rank_batches` gives them.
@@ -43,14 +44,14 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Batch | ShardError]:
+    def __iter__(self) -> Iterator[Batch | ChipperError]:
         worker = get_worker_info()
         own = self._batches if worker is None else self._batches[worker.id :: worker.num_workers]
         reader, damages = _Reader(self), DamagedSamples(self.chip_id.size)
         for batch in own:
             try:
                 yield collate([self._chip(reader, position, damages) for position in batch])
-            except ShardError as error:  # as a value, see `ChipDataset`
+            except (ShardError, UnreachableError) as error:  # as a value, see `ChipDataset`
                 yield error
                 return
 
@@ -79,7 +80,7 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
         return tar_path(self._folder, self._names[tar])
 
     def samples(self, tar: int) -> Iterator[_Sample]:
-        """The samples of a tar that are as they were written; a tar that is cut ends early."""
+        """The samples of a tar that are as they were written; a tar that is cut ends early. Raises UnreachableError."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from webdataset.tariterators import group_by_keys, tar_file_expander
@@ -87,14 +88,27 @@ class EpochStream(IterableDataset["Batch | ShardError"]):
         first, path = int(self._first[tar]), self.path(tar)
         own = self._crc[first : int(self._first[tar + 1]) if tar + 1 < self._first.size else None].tolist()
         try:
-            with reconnect(path).open("rb") as file:
-                found = group_by_keys(tar_file_expander([{"url": str(path), "stream": file}]))
+            with answered(path, lambda: reconnect(path).open("rb")) as file:
+                found = group_by_keys(tar_file_expander([{"url": str(path), "stream": _Answered(path, file)}]))
                 for k, (crc, sample) in enumerate(zip(own, found, strict=False)):
                     jpeg, record = sample.get("jpg", b""), sample.get("json", b"")
                     if zlib.crc32(record, zlib.crc32(jpeg)) == crc:
                         yield k, jpeg, record
+        except UnreachableError:
+            raise
         except Exception:  # whatever a damaged tar brings about: its samples are missed, and named, one by one
             return
+
+
+class _Answered:
+    """A file for tarfile to stream from; what a busy server refuses is asked for again."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file = path, file
+
+    def read(self, size: int) -> bytes:
+        """The next bytes. Raises UnreachableError."""
+        return answered(self._path, lambda: self._file.read(size))
 
 
 class _Reader:

@@ -27,7 +27,7 @@ from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError, read_record
-from chipper.shards.shard_set import RERUN
+from chipper.shards.writing import RERUN
 from chipper.storage.files import fingerprint, sync_directory, translate_os_errors
 
 _AT_ONCE = 256  # chips of one task
@@ -215,7 +215,7 @@ def _copy(
     for row in rows:
         jpeg, record = pool.read(int(row))
         try:
-            sample = read_record(record)
+            sample = read_record(record, pool.key(int(row)))
         except SampleError:
             raise pool.damaged(int(row)) from None
         if any(label["category_id"] not in categories for label in sample["annotations"]):

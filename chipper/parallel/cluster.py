@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chipper import __version__
-from chipper.errors import ClusterError, DependencyError, option
+from chipper.errors import ClusterError, DependencyError, first_line, option
 from chipper.parallel.workers import Workers
 
 R = TypeVar("R")
@@ -85,7 +85,7 @@ class Cluster(Workers):
             client = connect(self.scheduler, timeout=_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClusterError(
-                f"no dask scheduler at {self.scheduler} ({str(error).splitlines()[0]}); start one with `dask scheduler`, or give "
+                f"no dask scheduler at {self.scheduler} ({first_line(error)}); start one with `dask scheduler`, or give "
                 f"its address as {option('scheduler')} tcp://HOST:8786"
             ) from None
         try:

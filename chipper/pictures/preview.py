@@ -42,6 +42,7 @@ from chipper.shards.render import render_chip
 from chipper.shards.samples import Record, SampleWriter, parse_record
 from chipper.shards.shard_set import exported_pixels
 from chipper.storage.files import atomic
+from chipper.storage.locations import is_there
 
 COUNT = 12  # images, if no ids are given
 
@@ -229,7 +230,7 @@ class _Pictures:
         return np.asarray((best.box[chosen, :2] + best.box[chosen, 2:]) / 2)
 
     def _shards(self) -> ShardFinder | None:
-        if not (self._workdir.shards / DATASET).exists():
+        if not is_there(self._workdir.shards / DATASET):
             return None
         finder = ShardFinder(self._workdir.shards)
         if finder.set.id == self._dataset.epochs_id:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from chipper.coco.checking import whole_number
 from chipper.columns import Images, Ints, Proposals
-from chipper.errors import ProposalError
+from chipper.errors import ProposalError, first_line
 from chipper.grouping import Groups, places_of
 from chipper.proposals import safe_pickle
 from chipper.schemas import PROPOSALS, SchemaMismatch
@@ -237,7 +237,7 @@ def _refusing(path: Path) -> Iterator[None]:
     except SchemaMismatch as error:
         raise ProposalError(f"{path} is not a proposal file: it {error}; {_CURE}") from None
     except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0]
+        what = first_line(error)
         raise ProposalError(f"{path} is not a proposal file: it is damaged or not Parquet ({what}); {_CURE}") from None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chipper.errors import ShardError, WorkdirError
+from chipper.errors import ShardError, WorkdirError, first_line
 from chipper.manifest.dataset import REBUILD, Dataset
 from chipper.manifest.tables import Manifest
 from chipper.manifest.workdir import Workdir
@@ -106,7 +106,7 @@ def _dropped(path: Path, belongs_to: str) -> dict[tuple[str, str], Dropped]:
     except FileNotFoundError:
         raise WorkdirError(f"{path} is missing; {REBUILD}") from None
     except (SchemaMismatch, OSError, pa.ArrowException) as error:
-        raise WorkdirError(f"{path} cannot be used ({str(error).splitlines()[0]}); {REBUILD}") from None
+        raise WorkdirError(f"{path} cannot be used ({first_line(error)}); {REBUILD}") from None
     return dict(sorted(found.items(), key=lambda item: (-item[1].count, item[0])))
 
 

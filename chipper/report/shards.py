@@ -18,8 +18,9 @@ from chipper.seeds import hashed
 from chipper.shards.pool import Pool
 from chipper.shards.samples import Record
 from chipper.shards.shard_set import read_shard_set
-from chipper.shards.writing import read_receipt
+from chipper.shards.writing import read_receipts
 from chipper.storage.files import read_table
+from chipper.storage.locations import is_there
 
 LOOKED_INTO = 16  # shards of each kind from which sample chips are taken
 _PICK = 77  # a seed used only for this choice
@@ -57,12 +58,13 @@ def read_shards(workdir: Workdir, dataset: Dataset) -> Shards | None:
     Raises:
         ShardError: shards/dataset.json exists but cannot be used.
     """
-    if not (workdir.shards / DATASET).exists():
+    if not is_there(workdir.shards / DATASET):
         return None
     found = read_shard_set(workdir.shards)
+    receipts = read_receipts(workdir.shards, found.shards)
     size, samples, kinds, missing, faults = [], [], dict[str, int](), [], []
     for name in found.shards:
-        receipt = read_receipt(workdir.shards, name)
+        receipt = receipts.get(name)
         if receipt is None:
             missing.append(name)
             continue
@@ -109,7 +111,7 @@ def sample_chips(workdir: Workdir, dataset: Dataset, positives: int, negatives: 
         ShardError: a sample is damaged.
     """
     try:
-        names = [name for name in read_shard_set(workdir.shards).shards if read_receipt(workdir.shards, name)]
+        names = list(read_receipts(workdir.shards, read_shard_set(workdir.shards).shards))
         chosen = [
             name for kind in (POSITIVE, NEGATIVE) for name in _some([n for n in names if n.startswith(f"{kind}s-0")])
         ]

@@ -21,9 +21,9 @@ from chipper.parallel.workers import Workers
 from chipper.shards.export import write_train_index
 from chipper.shards.options import ExportOptions
 from chipper.shards.pool import Pool
-from chipper.shards.writing import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipt, shard_name
+from chipper.shards.writing import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipts, shard_name
 from chipper.storage.files import remove, write_json
-from chipper.storage.locations import reconnect
+from chipper.storage.locations import answered, reconnect, sizes_in
 from chipper.storage.lock import locked
 
 KIND = "epoch"
@@ -36,7 +36,8 @@ def epoch_folder(shards: Path, epoch: int) -> Path:
 
 def epoch_folders(shards: Path) -> list[Path]:
     """The folders of all epochs with shards, and of missing epochs before the last one."""
-    there = {path for path in shards.glob(f"{KIND}-*") if re.fullmatch(rf"{KIND}-\d{{3,}}", path.name)}
+    found = answered(shards, lambda: list(shards.glob(f"{KIND}-*")))
+    there = {path for path in found if re.fullmatch(rf"{KIND}-\d{{3,}}", path.name)}
     return sorted(there | {epoch_folder(shards, epoch) for epoch in range(len(there))})
 
 
@@ -65,9 +66,10 @@ def export_epochs(
             folder = epoch_folder(workdir.shards, epoch)
             cuts = [rows[start : start + chips_per_shard] for start in range(0, rows.size, chips_per_shard)]
             names[epoch] = [shard_name(f"{KIND}-{epoch:03d}", number, len(cuts)) for number in range(len(cuts))]
+            receipts = read_receipts(folder, names[epoch])
             for name, some in zip(names[epoch], cuts, strict=True):
                 content = plan_hash(pool.chip_id[some], pool.checksums(some))
-                receipt = read_receipt(folder, name)
+                receipt = receipts.get(name)
                 if receipt is not None and receipt.plan_hash == content:
                     done[epoch, name] = receipt
                 else:
@@ -77,14 +79,14 @@ def export_epochs(
                 done[epoch, receipt.name] = receipt
                 advance(receipt.samples)
         for epoch, wanted in names.items():
-            folder, receipts = epoch_folder(workdir.shards, epoch), [done[epoch, name] for name in wanted]
-            size = sum(receipt.bytes for receipt in receipts)
-            samples = sum(receipt.samples for receipt in receipts)
-            write_train_index(manifest, folder, receipts)
+            folder, whole = epoch_folder(workdir.shards, epoch), [done[epoch, name] for name in wanted]
+            size = sum(receipt.bytes for receipt in whole)
+            samples = sum(receipt.samples for receipt in whole)
+            write_train_index(manifest, folder, whole)
             write_json(folder / DATASET, msgspec.structs.replace(pool.set, samples=samples, bytes=size, shards=wanted))
-            for path in folder.iterdir():
-                if is_shard_file(path) and path.name.partition(".")[0] not in wanted:
-                    remove(path)
+            for name in sizes_in(folder):
+                if is_shard_file(folder / name) and name.partition(".")[0] not in wanted:
+                    remove(folder / name)
     return [done[epoch, name] for epoch, wanted in names.items() for name in wanted]
 
 

@@ -32,11 +32,12 @@ from chipper.shards.writing import (
     Receipt,
     index_path,
     is_shard_file,
-    read_receipt,
+    read_receipts,
     receipt_path,
     tar_path,
 )
 from chipper.storage.files import remove, write_json, write_table
+from chipper.storage.locations import sizes_in
 from chipper.storage.lock import locked
 
 ERRORS = "errors.parquet"  # next to the shards: images that could not be rendered
@@ -143,6 +144,7 @@ def export_shards(
         ImageDirectoryError: the images cannot be found.
         ImageError: an image cannot be rendered and ``on_error="fail"`` is given, or too many images cannot be rendered.
         StorageError: a shard cannot be written.
+        UnreachableError: the shards are remote, and cannot be read now.
     """
     manifest = workdir.open()
     with locked(workdir.path, "export-shards", workdir.shards):
@@ -213,15 +215,14 @@ def _shared_out(plans: list[ShardPlan], workers: int) -> list[list[ShardPlan]]:
 
 def _finished(folder: Path, plans: list[ShardPlan], options: ExportOptions) -> dict[str, Receipt]:
     """Receipts of the shards that are already complete and match the plan."""
-    done = {}
-    for plan in plans:
-        if options.overwrite:
-            continue
-        receipt = read_receipt(folder, plan.name)
-        again = options.retry_errors or options.on_error == "fail"
-        if receipt is not None and receipt.plan_hash == plan.hash and not (receipt.faults and again):
-            done[plan.name] = receipt
-    return done
+    receipts = {} if options.overwrite else read_receipts(folder, [plan.name for plan in plans])
+    again = options.retry_errors or options.on_error == "fail"
+    hashes = {plan.name: plan.hash for plan in plans}
+    return {
+        name: receipt
+        for name, receipt in receipts.items()
+        if receipt.plan_hash == hashes[name] and not (receipt.faults and again)
+    }
 
 
 def _commit(manifest: Manifest, folder: Path, exported: Exported, options: ExportOptions) -> None:
@@ -249,9 +250,9 @@ def _commit(manifest: Manifest, folder: Path, exported: Exported, options: Expor
     )
     write_train_index(manifest, folder, exported.receipts)
     wanted = {path(folder, name) for name in names for path in (tar_path, index_path, receipt_path)}
-    for path in folder.iterdir():
-        if is_shard_file(path) and path not in wanted:
-            remove(path)
+    for name in sizes_in(folder):
+        if is_shard_file(folder / name) and folder / name not in wanted:
+            remove(folder / name)
 
 
 def write_train_index(manifest: Manifest, folder: Path, receipts: list[Receipt]) -> None:

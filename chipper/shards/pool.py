@@ -14,13 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from chipper.errors import ShardError, WorkdirError
+from chipper.errors import ShardError
 from chipper.schemas import SHARD_INDEX
 from chipper.shards.samples import Record, SampleError, parse_record, read_jpeg
-from chipper.shards.shard_set import RERUN, read_shard_set
-from chipper.shards.writing import index_path, read_receipt, tar_path
-from chipper.storage.files import read_table
-from chipper.storage.locations import is_local, read_range, reconnect
+from chipper.shards.shard_set import read_shard_set
+from chipper.shards.writing import RERUN, index_path, read_index, read_receipt, read_receipts, tar_path
+from chipper.storage.locations import contents_of, is_local, read_range, reconnect
 
 _INDICES = 64  # indices that a finder keeps in memory
 
@@ -33,6 +32,7 @@ class Pool:
 
     Raises:
         ShardError: the folder holds no finished export, or a shard is missing, truncated or damaged.
+        UnreachableError: the folder is remote, and cannot be read now.
     """
 
     def __init__(self, folder: Path, shards: Sequence[str] | None = None) -> None:
@@ -41,18 +41,13 @@ class Pool:
         self.names = self.set.shards if shards is None else list(shards)
         empty = SHARD_INDEX.arrow_schema("").append(pa.field("shard", pa.int64())).empty_table()
         indices = [empty]
-        for number, name in enumerate(self.names):
-            receipt = read_receipt(folder, name)
-            if receipt is None:
+        receipts = read_receipts(folder, self.names)
+        for name in self.names:
+            if name not in receipts:
                 raise ShardError(f"shard {tar_path(folder, name)} is missing, truncated, or has no index; {RERUN}")
-            try:
-                index = read_table(index_path(folder, name), SHARD_INDEX, None, "run `chipper verify`")
-            except WorkdirError as error:
-                raise ShardError(str(error)) from None
-            if not _inside(index, receipt.bytes):
-                raise ShardError(
-                    f"{index_path(folder, name)} has offsets outside the shard; delete the shard and {RERUN}"
-                )
+        written = contents_of(folder, [index_path(folder, name).name for name in self.names])
+        for number, (name, data) in enumerate(zip(self.names, written, strict=True)):
+            index = read_index(folder, receipts[name], data)
             index = index.append_column("shard", pa.array(np.full(len(index), number)))
             indices.append(index.replace_schema_metadata(empty.schema.metadata).cast(empty.schema))
         table = pa.concat_tables(indices).sort_by("chip_id")
@@ -96,6 +91,7 @@ class Pool:
 
         Raises:
             ShardError: the bytes have changed since they were written.
+        UnreachableError: they are remote, and cannot be read now.
         """
         start, end = int(self._image[0][row]), int(self._record[0][row] + self._record[1][row])
         data = self._bytes(int(self._shard[row]), start, end)
@@ -126,8 +122,8 @@ class Pool:
         path = tar_path(self._here[1], self.names[shard])
         try:
             return read_range(path, start, end)
-        except Exception as error:  # each file system raises its own errors
-            raise ShardError(f"shard {path} cannot be read ({str(error).splitlines()[0]}); {RERUN}") from None
+        except FileNotFoundError:
+            raise ShardError(f"shard {path} does not exist any more; {RERUN}") from None
 
     def _file(self, shard: int) -> int:
         key = os.getpid(), shard  # a forked child must not share a descriptor that another process may close
@@ -175,18 +171,8 @@ class ShardFinder:
         if name not in self._ids:
             if len(self._ids) >= _INDICES:
                 self._ids.pop(next(iter(self._ids)))
-            try:
-                table = read_table(index_path(self.folder, name), SHARD_INDEX, None, RERUN, ["chip_id"])
-            except WorkdirError as error:
-                raise ShardError(str(error)) from None
-            self._ids[name] = np.sort(table["chip_id"].to_numpy())
+            receipt = read_receipt(self.folder, name)
+            if receipt is None:
+                raise ShardError(f"shard {tar_path(self.folder, name)} is missing, truncated, or has no index; {RERUN}")
+            self._ids[name] = np.sort(read_index(self.folder, receipt)["chip_id"].to_numpy())
         return self._ids[name]
-
-
-def _inside(index: pa.Table, size: int) -> bool:
-    """Whether every sample is inside a tar of ``size`` bytes, with its JPEG before its record."""
-    image, image_size, record, record_size = (
-        index[name].to_numpy() for name in ("image_offset", "image_size", "json_offset", "json_size")
-    )
-    ordered = (image >= 0) & (image_size >= 0) & (record_size >= 0) & (record <= size) & (record_size <= size - record)
-    return bool((ordered & (image <= record) & (image_size <= record - image)).all())

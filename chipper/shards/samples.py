@@ -12,10 +12,15 @@ from PIL import Image
 
 from chipper.coco.masks import Window, clip_keypoints, clip_segmentation
 from chipper.columns import Annotations, Chips, Images, Labels
+from chipper.images.header import open_image
 from chipper.mining.options import PositiveOptions
 
 _DECIMALS = 5
 T = TypeVar("T")
+
+
+KEY = r"^-?\d{1,20}_\d{1,20}_\d{1,20}_\d{1,20}$"
+"""What `sample_key` gives, as a regular expression."""
 
 
 def sample_key(image_id: int, scale_index: int, x: int, y: int) -> str:
@@ -64,15 +69,27 @@ class Record(msgspec.Struct):
     annotations: list[Label]
     chip: RecordedChip
 
+    @property
+    def key(self) -> str:
+        """The key of the sample."""
+        return sample_key(self.image_id, self.chip.scale_index, self.chip.x, self.chip.y)
 
-def parse_record(record: bytes) -> Record:
-    """The required fields of a sample's JSON record. Raises SampleError if they are missing or invalid."""
-    return _decode(record, Record)
+
+def parse_record(record: bytes, key: str | None = None) -> Record:
+    """The required fields of a sample's JSON record.
+
+    Raises:
+        SampleError: they are missing or invalid, or are those of another sample than ``key``.
+    """
+    found = _decode(record, Record)
+    if key not in (None, found.key):
+        raise SampleError(f"its record is that of {found.key}")
+    return found
 
 
-def read_record(record: bytes) -> dict[str, Any]:
-    """All fields of a sample's JSON record. Raises SampleError if it is not valid."""
-    parse_record(record)
+def read_record(record: bytes, key: str) -> dict[str, Any]:
+    """All fields of the JSON record of the sample ``key``. Raises SampleError if it is not valid."""
+    parse_record(record, key)
     return _decode(record, dict[str, Any])  # other fields are only decoded here
 
 
@@ -86,7 +103,7 @@ def _decode(record: bytes, kind: type[T]) -> T:
 def read_jpeg(jpeg: bytes, side: int) -> Image.Image:
     """A sample's picture, RGB. Raises SampleError if it is not a picture of ``side`` x ``side`` px."""
     try:
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        with open_image(io.BytesIO(jpeg), ("JPEG",)) as image:
             if image.size != (side, side):
                 raise SampleError(f"it is {image.size[0]}x{image.size[1]} px")
             image.load()

@@ -12,11 +12,9 @@ from chipper.images.options import PixelOptions
 from chipper.manifest.dataset import DATASET
 from chipper.schemas import SchemaMismatch
 from chipper.schemas.table import check_version
-from chipper.shards.writing import (
-    is_shard_file,
-    tar_path,
-)
+from chipper.shards.writing import RERUN, is_shard_file, tar_path
 from chipper.storage.files import read_struct
+from chipper.storage.locations import is_there
 
 
 class ShardSet(msgspec.Struct):
@@ -33,16 +31,13 @@ class ShardSet(msgspec.Struct):
     shards: list[str]
 
 
-RERUN = "run `chipper export-shards` again"
-
-
 def exported_pixels(folder: Path) -> PixelOptions:
     """The bands and the stretch of the shards in ``folder``; the defaults if there is no finished export.
 
     Raises:
         ShardError: shards/dataset.json cannot be used.
     """
-    if not (folder / DATASET).exists():
+    if not is_there(folder / DATASET):
         return PixelOptions()
     return PixelOptions.from_text(read_shard_set(folder).render)
 

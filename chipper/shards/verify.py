@@ -5,64 +5,69 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from chipper.errors import ChipperError, ShardError, StorageError, one_line
+from chipper.errors import ShardError, StorageError, UnreachableError, one_line
 from chipper.html import two_columns
 from chipper.manifest.dataset import DATASET
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.quantities import human_bytes
-from chipper.schemas import SHARD_INDEX
 from chipper.shards.epochs import KIND, epoch_folders
 from chipper.shards.samples import SampleError, parse_record, read_jpeg
 from chipper.shards.shard_set import read_shard_set
-from chipper.shards.writing import index_path, read_receipt, receipt_path, tar_path
-from chipper.storage.files import read_table, remove
-from chipper.storage.locations import reconnect
+from chipper.shards.writing import read_index, read_receipt, receipt_path, tar_path
+from chipper.storage.files import remove
+from chipper.storage.locations import answered, reconnect, sizes_in
 
 _READ = 1 << 20
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of a check: numbers, one line for each fault, and the command that repairs the shards."""
+    """The result of a check: numbers, one line for each fault, and what to run to repair the shards."""
 
     shards: int
     samples: int
     bytes: int
     faults: list[str]
     cure: str
+    unreachable: list[str] = field(default_factory=list)
+    """One line for each shard that is remote and could not be read now, so that nothing is known about it."""
 
     @property
     def rows(self) -> list[tuple[str, str]]:
         """A summary for people, as rows (name, text)."""
         return [
             ("shards", f"{self.shards:,} ({len(self.faults):,} with faults)"),
+            *([("not checked", f"{len(self.unreachable):,} that cannot be read now")] if self.unreachable else []),
             ("samples", f"{self.samples:,}"),
             ("bytes", human_bytes(self.bytes)),
         ]
 
     def _repr_html_(self) -> str:
-        return two_columns([*self.rows, *(("fault", fault) for fault in self.faults)], "Verified")
+        return two_columns([*self.rows, *(("fault", fault) for fault in [*self.faults, *self.unreachable])], "Verified")
 
 
 def verify_shards(
     folder: Path,
     *,
     deep: bool = False,
+    repair: bool = False,
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
 ) -> Checked:
     """Check every shard of a finished export and its epochs: receipt, size, sha256, index; with ``deep`` also every sample.
 
-    The receipt of a faulty shard is removed, so that the next export writes this shard again.
+    With ``repair`` the receipt of each damaged shard is removed, so that the next export writes this shard again. Without it
+    nothing is changed.
 
     Raises:
         ShardError: there is no finished export in ``folder``.
+        UnreachableError: ``folder`` is remote, and its list of shards cannot be read now.
     """
-    sets, faults = {folder: read_shard_set(folder)}, list[str]()
+    sets, faults, unreachable = {folder: read_shard_set(folder)}, list[str](), list[str]()
     for epoch in epoch_folders(folder):
         try:
             found = read_shard_set(epoch)
@@ -76,57 +81,78 @@ def verify_shards(
     in_epochs = bool(faults)
     tasks = [(place, name, found.chip_size, deep) for place, found in sets.items() for name in found.shards]
     with monitor.progress("verifying shards", len(tasks)) as advance:
-        for place, name, fault in workers.processes(_check, tasks):
-            if fault is not None:
+        for place, name, fault, known in workers.processes(_check, tasks):
+            if fault is not None and not known:
+                unreachable.append(fault)
+            elif fault is not None:
                 in_epochs |= name.startswith(KIND)
-                try:
-                    remove(receipt_path(place, name))
-                except StorageError:
-                    fault += "; its receipt cannot be removed, so delete the shard yourself before exporting again"
+                if repair:
+                    try:
+                        remove(receipt_path(place, name))
+                    except StorageError:
+                        fault += "; its receipt cannot be removed, so delete the shard yourself before exporting again"
                 faults.append(f"{tar_path(place, name)}: {fault}")
             advance(1)
     wanted = {tar_path(place, name) for place, name, *_ in tasks}
     faults += [
-        f"{path} is not part of this export; move or delete it"
+        f"{place / name} is not part of this export; move or delete it"
         for place in sets
-        for path in sorted(place.glob("*.tar"))
-        if path not in wanted
+        for name in sorted(sizes_in(place))
+        if name.endswith(".tar") and place / name not in wanted
     ]
+    export = "`chipper export-shards" + " --layout epochs" * in_epochs + "`"
     return Checked(
         shards=len(tasks),
         samples=sum(found.samples for found in sets.values()),
         bytes=sum(found.bytes for found in sets.values()),
         faults=sorted(faults),
-        cure="chipper export-shards" + " --layout epochs" * in_epochs,
+        cure=export if repair else f"`chipper verify --repair`, then {export}",
+        unreachable=sorted(unreachable),
     )
 
 
-def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[Path, str, str | None]:
-    place, folder = folder, reconnect(folder)
+def _check(folder: Path, name: str, chip_size: int, deep: bool) -> tuple[Path, str, str | None, bool]:
+    """A shard's folder, name and fault, if any, and whether anything is known about the shard."""
+    try:
+        return folder, name, _fault(reconnect(folder), name, chip_size, deep), True
+    except UnreachableError as error:
+        return folder, name, str(error), False
+
+
+def _fault(folder: Path, name: str, chip_size: int, deep: bool) -> str | None:
+    """The first fault of a shard, or None. Raises UnreachableError."""
     receipt = read_receipt(folder, name)
     if receipt is None:
-        return place, name, "missing, truncated, or without its index or receipt"
-    digest = hashlib.sha256()
+        return "missing, truncated, or without its index or receipt"
+    path = tar_path(folder, name)
     try:
-        with tar_path(folder, name).open("rb") as file:
-            while block := file.read(_READ):
-                digest.update(block)
-        index = read_table(index_path(folder, name), SHARD_INDEX, receipt.plan_hash, "export again")
-    except (OSError, ChipperError) as error:
-        return place, name, str(error)
-    if digest.hexdigest() != receipt.sha256:
-        return place, name, "its bytes have changed since it was written"
+        sha256 = answered(path, lambda: _sha256(path))
+        index = read_index(folder, receipt)
+    except (OSError, ShardError) as error:
+        return str(error)
+    if sha256 != receipt.sha256:
+        return "its bytes have changed since it was written"
     if len(index) != receipt.samples:
-        return place, name, f"its index has {len(index)} samples, its receipt {receipt.samples}"
+        return f"its index has {len(index)} samples, its receipt {receipt.samples}"
+    if not deep:
+        return None
     try:
-        return place, name, _check_samples(folder, name, index.to_pylist(), chip_size) if deep else None
+        return answered(path, lambda: _check_samples(path, index.to_pylist(), chip_size))
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # possible although the receipt matches
-        return place, name, one_line(f"it cannot be read as a tar ({error})")
+        return one_line(f"it cannot be read as a tar ({error})")
 
 
-def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], chip_size: int) -> str | None:
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_samples(path: Path, rows: list[dict[str, int | str]], chip_size: int) -> str | None:
     """The first fault of a sample, or None."""
-    with tar_path(folder, name).open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
+    with path.open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
         for row in rows:
             data = []
             for extension, offset in (("jpg", row["image_offset"]), ("json", row["json_offset"])):
@@ -142,7 +168,7 @@ def _check_samples(folder: Path, name: str, rows: list[dict[str, int | str]], ch
                 return f"sample {row['key']} does not match its checksum"
             try:
                 read_jpeg(data[0], chip_size)
-                parse_record(data[1])
+                parse_record(data[1], str(row["key"]))
             except SampleError as error:
                 return f"sample {row['key']} cannot be decoded ({error})"
         if tar.next() is not None:

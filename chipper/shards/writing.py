@@ -10,8 +10,8 @@ import hashlib
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,11 +19,24 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from chipper.errors import ShardError
+from chipper.errors import ShardError, WorkdirError
 from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
-from chipper.storage.files import atomic, read_struct, remove, write_json, write_table
+from chipper.shards.samples import KEY
+from chipper.storage.files import (
+    atomic,
+    read_struct,
+    read_table,
+    remove,
+    struct_of,
+    table_bytes,
+    write_bytes,
+    write_json,
+)
+from chipper.storage.locations import content, contents_of, is_there, size_of, sizes_in
 
+RERUN = "run `chipper export-shards` again"
 _BLOCK = tarfile.BLOCKSIZE
 _Row = tuple[str, int, int, int, int, int, int]  # a row of the index
 _SHARD_FILE = re.compile(
@@ -61,6 +74,7 @@ class Receipt(msgspec.Struct):
     sha256: str
     plan_hash: str
     faults: list[ImageFault]
+    index_sha256: str = ""  # of the index; shards of version 0.2.0 and before do not have it
 
 
 def shard_name(kind: str, number: int, total: int) -> str:
@@ -96,10 +110,62 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
     """
     try:
         receipt = read_struct(receipt_path(folder, name), Receipt)
-        whole = tar_path(folder, name).stat().st_size == receipt.bytes and index_path(folder, name).exists()
+        whole = size_of(tar_path(folder, name)) == receipt.bytes and is_there(index_path(folder, name))
     except (OSError, ValueError):
         return None
     return receipt if whole and receipt.name == name else None
+
+
+def read_receipts(folder: Path, names: Sequence[str]) -> dict[str, Receipt]:
+    """The receipts of those shards that are complete, as `read_receipt` reads them, with one listing of the folder.
+
+    Raises:
+        UnreachableError: a remote file may be there, but cannot be read now.
+    """
+    sizes = sizes_in(folder)
+    there = [name for name in names if {f"{name}.done.json", f"{name}.index.parquet"} <= sizes.keys()]
+    found = {}
+    for name, data in zip(there, contents_of(folder, [f"{name}.done.json" for name in there]), strict=True):
+        with suppress(ValueError):
+            receipt = struct_of(data or b"", Receipt)
+            if receipt.name == name and receipt.bytes == sizes.get(f"{name}.tar"):
+                found[name] = receipt
+    return found
+
+
+def read_index(folder: Path, receipt: Receipt, data: bytes | None = None) -> pa.Table:
+    """A shard's index; ``data`` are its bytes if they were read already.
+
+    Raises:
+        ShardError: it is not the index that was written with the shard, its offsets are outside the tar, or its keys are not
+            keys of samples. (A key becomes a file name in exports, so it must not lead to another folder.)
+        UnreachableError: it is remote, and cannot be read now.
+    """
+    path = index_path(folder, receipt.name)
+    cure = f"delete the shard and {RERUN}"
+    try:
+        data = content(path) if data is None else data
+        index = read_table(path, SHARD_INDEX, receipt.plan_hash, cure, data=data)
+    except WorkdirError as error:
+        raise ShardError(str(error)) from None
+    except OSError as error:
+        raise ShardError(f"{path} cannot be read ({error.strerror}); {cure}") from None
+    if receipt.index_sha256 not in ("", hashlib.sha256(data).hexdigest()):
+        raise ShardError(f"{path} has changed since it was written; {cure}")
+    if not _inside(index, receipt.bytes):
+        raise ShardError(f"{path} has offsets outside the shard; {cure}")
+    if pc.all(pc.match_substring_regex(index["key"], KEY)).as_py() is False:  # None of an empty index
+        raise ShardError(f"{path} has a key that is not that of a sample; {cure}")
+    return index
+
+
+def _inside(index: pa.Table, size: int) -> bool:
+    """Whether every sample is inside a tar of ``size`` bytes, with its JPEG before its record."""
+    image, image_size, record, record_size = (
+        index[name].to_numpy() for name in ("image_offset", "image_size", "json_offset", "json_size")
+    )
+    ordered = (image >= 0) & (image_size >= 0) & (record_size >= 0) & (record <= size) & (record_size <= size - record)
+    return bool((ordered & (image <= record) & (image_size <= record - image)).all())
 
 
 @dataclass(frozen=True)
@@ -158,9 +224,20 @@ class ShardWriter:
         columns = list(zip(*self._rows, strict=True)) if self._rows else [()] * len(SHARD_INDEX.columns)
         schema = SHARD_INDEX.arrow_schema(plan_hash)
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-        write_table(index_path(folder, name), pa.Table.from_arrays(arrays, schema=schema))
+        index = table_bytes(pa.Table.from_arrays(arrays, schema=schema))
+        write_bytes(index_path(folder, name), index)
         size, sha256 = self._file.size, self._file.sha256.hexdigest()
-        receipt = Receipt(FORMAT_VERSION, name, kind, len(self._rows), size, sha256, plan_hash, self.faults)
+        receipt = Receipt(
+            FORMAT_VERSION,
+            name,
+            kind,
+            len(self._rows),
+            size,
+            sha256,
+            plan_hash,
+            self.faults,
+            hashlib.sha256(index).hexdigest(),
+        )
         write_json(receipt_path(folder, name), receipt)
         self.receipt = receipt
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -15,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from chipper.errors import ChipperError, StorageError, WorkdirError
+from chipper.errors import ChipperError, StorageError, WorkdirError, first_line
 from chipper.schemas import SchemaMismatch, Table
-from chipper.storage.locations import is_local, readable, regular_file, uploaded
+from chipper.storage.locations import content, is_local, readable, regular_file, uploaded
 
 S = TypeVar("S", bound=msgspec.Struct)
 _CURES = {
@@ -51,7 +53,7 @@ def _errno_in(message: str) -> int | None:
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing. It becomes ``path`` if the block ends without an error; otherwise it is removed."""
     if not is_local(path):
-        with uploaded(path) as file:
+        with translate_os_errors(Path(tempfile.gettempdir())), uploaded(path) as file:
             yield file
         return
     # a unique name, because the task of a lost worker can be started again while the worker still writes
@@ -111,25 +113,50 @@ def write_table(path: Path, table: pa.Table) -> None:
     write_tables(path, table.schema, [table])
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file."""
+    with atomic(path) as file:
+        file.write(data)
+
+
 def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Write several tables one after the other to a Parquet file, so that they need not fit into memory together."""
+    with atomic(path) as file:
+        _write_parquet(file, schema, tables)
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """The bytes that `write_table` writes."""
+    file = io.BytesIO()
+    _write_parquet(file, table.schema, [table])
+    return file.getvalue()
+
+
+def _write_parquet(file: IO[bytes], schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     repeated = [name for name in schema.names if name in _REPEATED]
     options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated, "write_page_checksum": True}
-    with atomic(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
+    with pq.ParquetWriter(file, schema, **options) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROW_GROUP)
 
 
 def read_table(
-    path: Path, table: Table, belongs_to: str | None, cure: str, columns: list[str] | None = None
+    path: Path,
+    table: Table,
+    belongs_to: str | None,
+    cure: str,
+    columns: list[str] | None = None,
+    data: bytes | None = None,
 ) -> pa.Table:
-    """Read a Parquet file of ``table``: all columns, or those in ``columns``.
+    """Read a Parquet file of ``table``: all columns, or those in ``columns``; ``data`` are its bytes if they were read already.
 
     Raises:
         WorkdirError: it is missing, unreadable, another table or made with other options; the message ends with ``cure``.
+        UnreachableError: it is remote, and cannot be read now.
     """
     try:
-        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
+        source = readable(path) if data is None else io.BytesIO(data)
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             table.check(file.schema_arrow, belongs_to)
             found = file.read(columns=columns)
         for column in table.columns:
@@ -142,7 +169,7 @@ def read_table(
         raise WorkdirError(f"{path} is missing; {cure}") from error
     except (OSError, ValueError, LookupError, TypeError, MemoryError, pa.ArrowException) as error:
         # for a damaged footer pyarrow raises many kinds of errors, some with the damaged bytes in their message
-        what = (str(error).splitlines() or [type(error).__name__])[0].encode("ascii", "backslashreplace").decode()
+        what = first_line(error).encode("ascii", "backslashreplace").decode()
         raise WorkdirError(f"{path} is damaged ({what}); {cure}") from error
 
 
@@ -163,9 +190,14 @@ def read_struct(path: Path, type_: type[S]) -> S:
 
     Raises:
         OSError: it cannot be read.
+        UnreachableError: it is remote, and cannot be read now.
         ValueError: it is not JSON, or not of that type.
     """
-    data = regular_file(path).read_bytes()
+    return struct_of(content(path), type_)
+
+
+def struct_of(data: bytes, type_: type[S]) -> S:
+    """JSON as a msgspec struct. Raises ValueError if it is not JSON, or not of that type."""
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -12,14 +12,21 @@ import errno
 import io
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
-from chipper.errors import DependencyError, OptionError, StorageError
+from chipper.errors import DependencyError, OptionError, StorageError, UnreachableError, first_line
 
+T = TypeVar("T")
 _OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")
 """Protocols without folders. Creating a folder there could create a bucket by accident."""
+
+
+PAUSES = (0.5, 2.0, 8.0)
+"""Seconds before each further try of a server that is busy or does not answer; its client has tried some times by then."""
+_AT_ONCE = 2048  # files that are asked for together
 
 
 def location(text: str) -> Path:
@@ -75,20 +82,108 @@ def reconnect(place: Path) -> Path:
     return place if is_local(place) else location(str(place))
 
 
+def answered(place: Path, ask: Callable[[], T]) -> T:
+    """``ask()``, which reads something at ``place``. A server that cannot answer now is asked again, after each of `PAUSES`.
+
+    Raises:
+        OSError: a local file cannot be read; FileNotFoundError also for a remote one that is not there.
+        UnreachableError: a remote one may be there, but cannot be read now.
+    """
+    if is_local(place):
+        return ask()
+    for pause in (*PAUSES, None):
+        try:
+            return ask()
+        except Exception as error:  # each file system raises its own errors
+            fault = fault_at(place, error)
+            if pause is None or isinstance(error, PermissionError) or not isinstance(fault, UnreachableError):
+                raise fault from None
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def fault_at(place: Path, error: Exception) -> Exception:
+    """What an error of a remote file system means: FileNotFoundError, or UnreachableError for all but that."""
+    # fsspec's HTTP file system raises FileNotFoundError for every answer that it does not like, from aiohttp's error
+    cause = error.__cause__ if type(error.__cause__).__module__.startswith("aiohttp") else error
+    status = getattr(cause, "status", None)
+    if status in (404, 410) or (isinstance(error, FileNotFoundError) and cause is error):
+        return FileNotFoundError(errno.ENOENT, "it does not exist", str(place))
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return UnreachableError(
+            f"{place} cannot be read: access is denied ({first_line(error)}); renew the credentials in the environment"
+        )
+    return UnreachableError(
+        f"{place} cannot be read now ({first_line(error)}); nothing there was changed: run the same command again later"
+    )
+
+
+def content(place: Path) -> bytes:
+    """The bytes of a file. Errors as in `answered`."""
+    return answered(place, lambda: regular_file(place).read_bytes())
+
+
+def size_of(place: Path) -> int:
+    """The size of a file in bytes. Errors as in `answered`."""
+    return answered(place, lambda: int(place.stat().st_size))
+
+
+def is_there(place: Path) -> bool:
+    """Whether there is such a file. Raises UnreachableError if a server cannot say."""
+    try:
+        size_of(place)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return place.exists()
+    return True
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Name and size of each file in a folder, by one listing; none if it does not exist. Raises UnreachableError."""
+    try:
+        if is_local(folder):
+            return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+        remote = cast(Any, folder)
+        found = answered(folder, lambda: remote.fs.ls(remote.path, detail=True))
+        return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found if entry["type"] == "file"}
+    except FileNotFoundError:
+        return {}
+
+
+def contents_of(folder: Path, names: Sequence[str]) -> Iterator[bytes | None]:
+    """The bytes of files in a folder, in order, None for one that cannot be read; remote ones are fetched many at a time.
+
+    Raises:
+        UnreachableError: a remote one may be there, but cannot be read now.
+    """
+    for start in range(0, len(names), _AT_ONCE):
+        fetched = {} if is_local(folder) else _fetched(folder, names[start : start + _AT_ONCE])
+        for name in names[start : start + _AT_ONCE]:
+            try:
+                yield fetched.get(name) or content(folder / name)  # what failed is asked for again, alone
+            except OSError:
+                yield None
+
+
+def _fetched(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Those remote files that could be read at the first try."""
+    paths = {cast(Any, folder / name).path: name for name in names}
+    found = cast(Any, folder).fs.cat([*paths], on_error="return")
+    if not isinstance(found, dict):  # of one path
+        found = dict.fromkeys(paths, found)
+    return {paths[path]: data for path, data in found.items() if path in paths and isinstance(data, bytes)}
+
+
 def readable(place: Path) -> Path | IO[bytes]:
-    """The argument for libraries that read files: the path if it is local, else an open file."""
-    return regular_file(place) if is_local(place) else place.open("rb")
-
-
-def path_or_bytes(place: Path) -> Path | IO[bytes]:
-    """The path if it is local, else the content in memory."""
-    return regular_file(place) if is_local(place) else io.BytesIO(place.read_bytes())
+    """The argument for libraries that read files: the path if it is local, else the content in memory."""
+    return regular_file(place) if is_local(place) else io.BytesIO(content(place))
 
 
 def read_range(place: Path, start: int, end: int) -> bytes:
-    """Bytes start:end of a file that is not local."""
+    """Bytes start:end of a file that is not local. Errors as in `answered`."""
     remote = cast(Any, place)
-    return bytes(remote.fs.cat_file(remote.path, start=start, end=end))
+    return answered(place, lambda: bytes(remote.fs.cat_file(remote.path, start=start, end=end)))
 
 
 @contextlib.contextmanager
@@ -109,9 +204,7 @@ def uploaded(place: Path) -> Iterator[IO[bytes]]:
             remote.fs.put_file(file.name, remote.path)
             arrived = remote.fs.info(remote.path)["size"]
         except Exception as error:  # each file system raises its own errors
-            raise StorageError(
-                f"cannot write {place}: {str(error).splitlines()[0]}; correct that and run again"
-            ) from error
+            raise StorageError(f"cannot write {place}: {first_line(error)}; correct that and run again") from error
         if arrived != size:
             raise StorageError(
                 f"cannot write {place}: {arrived} of {size} bytes were uploaded; run the same command again"

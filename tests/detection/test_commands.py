@@ -6,8 +6,10 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,59 @@ def test_too_little_memory_at_inference(folder: Path, monkeypatch: pytest.Monkey
     run, images = folder / "chips" / "runs" / "detector", read_images(folder / "val" / "coco.json")
     with pytest.raises(DeviceError, match="too little memory for it; give coarser scales, single_scale, or device cpu"):
         predict(run, images, folder / "val" / "images", device="cpu")
+
+
+def detections(folder: Path, out: Path, score_floor: float, data: Path | None = None) -> bytes:
+    """The file that `predict` writes for the training images, in this process."""
+    data = data or folder / "train"
+    images, run = read_images(data / "coco.json"), folder / "chips" / "runs" / "detector"
+    predict(run, images, data / "images", device="cpu", score_floor=score_floor, out=out)
+    return out.read_bytes()
+
+
+def test_predict_on_a_full_disk_keeps_what_it_found_and_goes_on(folder: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", small], capture_output=True, text=True)
+    if mount.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {mount.stderr.strip()}")
+    try:
+        data = tmp_path / "train"
+        shutil.copytree(folder / "train", data)
+        whole = detections(folder, tmp_path / "found.json", 0.0, data)
+        line = f"predict {data}/coco.json --run detector --score-floor 0 --out {small}/found.json --device cpu"
+        assert "no space is left" in fault(folder, line)
+        kept = [json.loads(text) for text in (small / "found.json.partial").read_bytes().splitlines()[1:-1]]
+        assert 1 <= len(kept) < 4
+        subprocess.run(["mount", "-o", "remount,size=10m", small], check=True)
+        images = read_images(data / "coco.json")
+        names = dict(zip(images.image_id.tolist(), images.file_name, strict=True))
+        for image_id, _ in kept:  # it does not look at these again
+            (data / "images" / names[image_id]).unlink()
+        assert detections(folder, small / "found.json", 0.0, data) == whole
+        assert sorted(path.name for path in small.iterdir()) == ["found.json"]
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_predict_goes_on_after_a_kill_but_not_with_other_options(folder: Path, tmp_path: Path) -> None:
+    whole, others = (detections(folder, tmp_path / "whole.json", floor) for floor in (0.01, 0.2))
+    assert whole != others
+    out, partial = tmp_path / "found.json", tmp_path / "found.json.partial"
+    line = [
+        str(CHIPPER),
+        *f"predict train/coco.json --run detector --score-floor 0.01 --out {out} --device cpu".split(),
+    ]
+    with subprocess.Popen(line, cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") >= 2):
+            time.sleep(0.002)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    left = partial.read_bytes()
+    assert detections(folder, out, 0.2) == others
+    assert not partial.exists()
+    partial.write_bytes(left)
+    assert detections(folder, out, 0.01) == whole
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:

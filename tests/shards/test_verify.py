@@ -18,6 +18,7 @@ from chipper.shards.shard_set import read_shard_set
 from chipper.shards.verify import Checked, verify_shards
 from chipper.shards.writing import index_path, receipt_path, tar_path
 
+REPAIR = "`chipper verify --repair`"
 ALL_FILES = (tar_path, index_path, receipt_path)
 
 
@@ -33,8 +34,8 @@ def workdir(whole: Workdir, tmp_path: Path) -> Workdir:
     return Workdir(shutil.copytree(whole.path, tmp_path / "chips"))
 
 
-def verify(workdir: Workdir, deep: bool = False, jobs: int = 1) -> Checked:
-    return verify_shards(workdir.shards, deep=deep, workers=Workers(jobs))
+def verify(workdir: Workdir, deep: bool = False, jobs: int = 1, repair: bool = False) -> Checked:
+    return verify_shards(workdir.shards, deep=deep, repair=repair, workers=Workers(jobs))
 
 
 def flip(path: Path, place: int) -> None:
@@ -105,6 +106,7 @@ def test_faults_are_found_and_the_next_export_mends_only_them(
     assert all("\n" not in fault for fault in checked.faults)
     for name, fault in zip(sorted(names)[:faults], checked.faults, strict=True):
         assert str(tar_path(workdir.shards, name)) in fault
+    assert verify(workdir, deep, repair=True).faults == checked.faults, "a check changes nothing"
     assert export(workdir, image_dir=drawn.images).rendered == faults
     assert verify(workdir, deep).faults == []
     assert hashes(workdir.shards) == hashes(whole.shards)
@@ -184,7 +186,7 @@ def test_shards_of_epochs_are_counted(epochs: Workdir) -> None:
     sets = [read_shard_set(folder) for folder in (epochs.shards, *(epoch_folder(epochs.shards, k) for k in range(3)))]
     checked = verify(epochs, deep=True)
     assert checked.faults == []
-    assert checked.cure == "chipper export-shards"
+    assert checked.cure == f"{REPAIR}, then `chipper export-shards`"
     assert (checked.shards, checked.samples) == (sum(len(s.shards) for s in sets), sum(s.samples for s in sets))
 
 
@@ -212,7 +214,11 @@ def test_faults_of_epochs_are_found_and_their_cure_mends_them(
     done = run(epochs.path, "verify --workdir . --jobs 1")
     assert done.code == 1
     assert "1 faults" in done.line
-    assert "run `chipper export-shards --layout epochs` to repair" in done.line
+    assert f"run {REPAIR}, then `chipper export-shards --layout epochs` to repair" in done.line
+    damaged = hashes(epochs.shards)
+    assert run(epochs.path, "verify --workdir . --jobs 1").code == 1
+    assert hashes(epochs.shards) == damaged, "a check changes nothing"
+    assert run(epochs.path, "verify --repair --workdir . --jobs 1").code == 1
     assert run(epochs.path, "export-shards --workdir . --jobs 1").code == 0
     assert len(verify(epochs).faults) == 1, "the pool's export leaves the epochs as they are"
     assert run(epochs.path, "export-shards --layout epochs --workdir . --jobs 1").code == 0
@@ -225,11 +231,11 @@ def test_one_epoch_alone_is_mended_by_the_same_cure(epochs: Workdir) -> None:
     flip(tar_of(folder), 900)
     checked = verify(Workdir(epochs.path, folder))
     assert len(checked.faults) == 1
-    assert checked.cure == "chipper export-shards --layout epochs"
+    assert checked.cure == f"{REPAIR}, then `chipper export-shards --layout epochs`"
 
 
 def test_faults_of_the_pool_need_no_epochs(epochs: Workdir) -> None:
     flip(tar_of(epochs.shards), 900)
     checked = verify(epochs)
     assert len(checked.faults) == 1
-    assert checked.cure == "chipper export-shards"
+    assert checked.cure == f"{REPAIR}, then `chipper export-shards`"

@@ -118,7 +118,7 @@ def test_images_and_shards_at_urls_give_the_bytes_of_folders(
     data = bytearray((remote.shards / f"{victim}.tar").read_bytes())
     data[len(data) // 2] ^= 1
     (remote.shards / f"{victim}.tar").write_bytes(bytes(data))
-    faults = verify_shards(remote.shards, workers=Workers(1)).faults
+    faults = verify_shards(remote.shards, repair=True, workers=Workers(1)).faults
     assert len(faults) == 1
     assert victim in faults[0]
     assert exported(remote, jobs, images).rendered == 1

@@ -1,0 +1,88 @@
+"""A journal: what a long run has found so far, one line of JSON for each image, so that a run that was stopped can go on."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+
+from chipper.storage.files import remove, translate_os_errors
+from chipper.storage.locations import regular_file
+
+
+class Journal:
+    """What a run has found so far in each image.
+
+    The file's first line says which run it is of. A journal of another run is replaced; a line that a killed run did not finish
+    is cut off, with everything after it.
+
+    Args:
+        path: the journal; it is made if it does not exist, and stays until `remove`. Without one, nothing is written.
+        belongs_to: a hash of everything that the findings depend on.
+
+    Raises:
+        StorageError: it cannot be written; what was found so far is kept.
+    """
+
+    def __init__(self, path: Path | None, belongs_to: str) -> None:
+        self.path = path
+        self.found: dict[int, list[dict[str, Any]]] = {}
+        """By image id."""
+        self._belongs_to = belongs_to
+        self._file: IO[bytes] = io.BytesIO()
+
+    def __enter__(self) -> Self:
+        if self.path is not None:
+            with translate_os_errors(self.path):
+                good = self._read(self.path)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("r+b" if good else "wb", buffering=0)
+                self._file.truncate(good)
+                self._file.seek(good)
+                if not good:
+                    self._file.write(self._first)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, image_id: int, found: list[dict[str, Any]]) -> None:
+        """What was found in one more image."""
+        self.found[image_id] = found
+        if self.path is not None:
+            with translate_os_errors(self.path):
+                self._file.write(msgspec.json.encode([image_id, found]) + b"\n")
+
+    def remove(self) -> None:
+        """Remove the file, after its content was written elsewhere."""
+        if self.path is not None:
+            remove(self.path)
+
+    @property
+    def _first(self) -> bytes:
+        return msgspec.json.encode({"belongs_to": self._belongs_to}) + b"\n"
+
+    def _read(self, path: Path) -> int:
+        """Read what an earlier run found. Returns the bytes of the file that are good: 0 if it is of another run."""
+        try:
+            lines = regular_file(path).read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return 0
+        if lines[:1] != [self._first]:
+            return 0
+        good = len(lines[0])
+        for line in lines[1:]:
+            try:
+                image_id, found = msgspec.json.decode(line, type=tuple[int, list[dict[str, Any]]])
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            self.found[image_id] = found
+            good += len(line)
+        return good
