@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -103,7 +103,7 @@ def train(
     run = _Run(options, model, classes, Path(run_dir), total)
     writer = MetricsWriter(run.folder, run.at.step, options.tensorboard) if run.rank == 0 else None
     stopped = False
-    with writer or nullcontext():
+    with writer or nullcontext(), _fastest_convolutions():
         for epoch in range(run.at.epoch, options.epochs_of()):
             for batches, waited in timed(_saving(run, loader_factory(epoch, run.at.position)), options.accumulate):
                 if run.at.step >= total:
@@ -166,8 +166,6 @@ class _Run:
                 head.requires_grad_(not options.rpn_only)
         if options.freeze_norms:
             model.freeze_norms()
-        # Every batch has one shape, so cuDNN may try its algorithms once and keep the fastest.
-        torch.backends.cudnn.benchmark = self.device.type == "cuda"
         model.to(self.device).to(memory_format=torch.channels_last)  # faster convolutions, on CPUs too
         self.optimizer = build_optimizer(model, model.spec)
         self.chips = options.batch_size * options.accumulate * self.world  # in a step
@@ -322,6 +320,19 @@ class _Run:
             scaler=self.scaler.state_dict() or None,  # empty where there is none
         )
         self.saved = save_checkpoint(self.folder, checkpoint)
+
+
+@contextmanager
+def _fastest_convolutions() -> Iterator[None]:
+    """CuDNN tries its algorithms once for each shape, and keeps the fastest.
+
+    Batches have one shape; images at inference have many, which would each take seconds to try, so this ends with the training.
+    """
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _saving(run: _Run, batches: Iterable[Batch]) -> Iterator[Batch]:
