@@ -76,7 +76,7 @@ def main(context: click.Context, debug: bool) -> None:
     chipper export-shards
     chipper train --shards
 
-    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 done with skipped items.
+    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 done with skipped items, 75 a server cannot be read now.
     """
     context.ensure_object(Session).debug |= debug
 
