@@ -50,6 +50,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if self.path is not None and not self.found:  # nothing to go on with
+            self.path.unlink(missing_ok=True)
 
     def add(self, image_id: int, found: list[dict[str, Any]]) -> None:
         """What was found in one more image."""

@@ -140,14 +140,14 @@ def is_there(place: Path) -> bool:
 
 
 def sizes_in(folder: Path) -> dict[str, int]:
-    """Name and size of each file in a folder, by one listing; none if it does not exist. Raises UnreachableError."""
+    """Name and size of each file in a folder, by one listing; none if there is no such folder. Raises UnreachableError."""
     try:
         if is_local(folder):
             return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
         remote = cast(Any, folder)
         found = answered(folder, lambda: remote.fs.ls(remote.path, detail=True))
         return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found if entry["type"] == "file"}
-    except FileNotFoundError:
+    except OSError:  # a local folder that cannot be listed cannot be written to either, which names the fault
         return {}
 
 

@@ -52,7 +52,8 @@ def test_what_is_not_of_this_run_is_replaced(tmp_path: Path, left: bytes) -> Non
     path.write_bytes(left)
     with Journal(path, "a") as journal:
         assert journal.found == {}
-    assert path.read_bytes() == b'{"belongs_to":"a"}\n'
+        assert path.read_bytes() == b'{"belongs_to":"a"}\n'
+    assert not path.exists(), "there is nothing to go on with"
 
 
 @pytest.mark.parametrize("line", [b"[7]\n", b'{"a":1}\n', b'["7",[]]\n', b"[7,[1]]\n", b"[7,[]\n", b"\xff\n"])
