@@ -342,7 +342,7 @@ def _saving(run: _Run, batches: Iterable[Batch]) -> Iterator[Batch]:
     except UnreachableError as error:
         if run.at.step:
             run.save()
-        raise UnreachableError(f"{error}; then {option('resume')}") from None
+        raise UnreachableError(f"{error}, with {option('resume')}") from None
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:

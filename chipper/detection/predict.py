@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from chipper import __version__
 from chipper.checks import at_least, between
 from chipper.coco.masks import paste_mask
 from chipper.columns import Images, Proposals
@@ -28,6 +29,7 @@ from chipper.parallel.progress import SILENT, Monitor
 from chipper.runs import read_config
 from chipper.storage.files import fingerprint, fingerprint_of, write_json
 from chipper.storage.journal import Journal
+from chipper.storage.locations import is_local
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ def predict(
         focus: finer scales only where it is worth it, see `detect_image`; ``monitor`` is told how many pixels that were.
         pixels: what they leave open is as the run was trained.
         out: the COCO results file to write, if any. Until it is complete, ``out``.partial keeps what was found in each image, and
-            the same call goes on from there after it was stopped.
+            the same call goes on from there after it was stopped. (Not so at a URL, where nothing can be appended.)
         monitor: hears of progress.
 
     Raises:
@@ -92,10 +94,20 @@ def predict(
     def look(picture: Picture, factors: list[float]) -> ImageDetections:
         return merge_detections(detect(picture, factors, pyramid.valid_ranges))
 
-    asked = [pyramid, score_floor, flip, focus, pixels, str(image_dir), *(c.tolist() for c in vars(images).values())]
+    asked = [
+        __version__,
+        pyramid,
+        score_floor,
+        flip,
+        focus,
+        pixels,
+        str(image_dir),
+        *(c.tolist() for c in vars(images).values()),
+    ]
+    beside = out.with_name(f"{out.name}.partial") if out is not None and is_local(out) else None
     belongs_to = fingerprint(fingerprint_of(find_checkpoint(run_dir)).encode(), repr(asked).encode())
     with (
-        Journal(out and out.with_name(f"{out.name}.partial"), belongs_to) as journal,
+        Journal(beside, belongs_to) as journal,
         monitor.progress("detecting (images)", len(images)) as advance,
     ):
         if journal.found:

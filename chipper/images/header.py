@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -80,25 +81,32 @@ def read_header(path: Path) -> Header:
         raise ImageError(f"its header cannot be read: {error}") from None
 
 
-def open_image(file: IO[bytes], formats: tuple[str, ...] = FORMATS) -> ImageFile.ImageFile:
+def open_image(file: IO[bytes], formats: tuple[str, ...] | None = None) -> ImageFile.ImageFile:
     """The PIL image of a file; only its header has been read. Every image that PIL reads for chipper is opened here.
 
     Raises:
         UnknownFormatError: this build of PIL cannot read it, but rasterio may be able to.
-        ImageError: it is not an image of one of ``formats``.
+        ImageError: it is not an image of one of ``formats``, by default all of `FORMATS`.
     """
     start = file.read(12)
     file.seek(0)
     if start[8:] == b"WEBP" and not features.check("webp"):  # PIL would print a warning
         raise UnknownFormatError("this PIL was built without WebP")
     try:
-        return Image.open(file, formats=formats)
+        return Image.open(file, formats=formats or known_formats())
     except UnidentifiedImageError:
         if driver_of(start) in ("GTiff", "JP2OpenJPEG"):
             raise UnknownFormatError("PIL cannot read this kind of TIFF or JPEG 2000") from None
         raise ImageError(
             f"the file is not an image of a format that chipper reads ({', '.join(_NAMED)} and some more); convert it"
         ) from None
+
+
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this PIL has; older ones lack AVIF, and would raise KeyError for what comes after it."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @contextmanager

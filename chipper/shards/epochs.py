@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import count, takewhile
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from chipper.shards.options import ExportOptions
 from chipper.shards.pool import Pool
 from chipper.shards.writing import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipts, shard_name
 from chipper.storage.files import remove, write_json
-from chipper.storage.locations import answered, reconnect, sizes_in
+from chipper.storage.locations import answered, has_listing, is_there, reconnect, sizes_in
 from chipper.storage.lock import locked
 
 KIND = "epoch"
@@ -35,7 +36,12 @@ def epoch_folder(shards: Path, epoch: int) -> Path:
 
 
 def epoch_folders(shards: Path) -> list[Path]:
-    """The folders of all epochs with shards, and of missing epochs before the last one."""
+    """The folders of all epochs with shards, and of missing epochs before the last one.
+
+    Where nothing can be listed, these end before the first that is missing.
+    """
+    if not has_listing(shards):
+        return list(takewhile(lambda folder: is_there(folder / DATASET), (epoch_folder(shards, k) for k in count())))
     found = answered(shards, lambda: list(shards.glob(f"{KIND}-*")))
     there = {path for path in found if re.fullmatch(rf"{KIND}-\d{{3,}}", path.name)}
     return sorted(there | {epoch_folder(shards, epoch) for epoch in range(len(there))})

@@ -91,7 +91,7 @@ class Pool:
 
         Raises:
             ShardError: the bytes have changed since they were written.
-        UnreachableError: they are remote, and cannot be read now.
+            UnreachableError: they are remote, and cannot be read now.
         """
         start, end = int(self._image[0][row]), int(self._record[0][row] + self._record[1][row])
         data = self._bytes(int(self._shard[row]), start, end)

@@ -34,7 +34,7 @@ from chipper.storage.files import (
     write_bytes,
     write_json,
 )
-from chipper.storage.locations import content, contents_of, is_there, size_of, sizes_in
+from chipper.storage.locations import content, contents_of, has_listing, is_there, size_of, sizes_in
 
 RERUN = "run `chipper export-shards` again"
 _BLOCK = tarfile.BLOCKSIZE
@@ -117,11 +117,13 @@ def read_receipt(folder: Path, name: str) -> Receipt | None:
 
 
 def read_receipts(folder: Path, names: Sequence[str]) -> dict[str, Receipt]:
-    """The receipts of those shards that are complete, as `read_receipt` reads them, with one listing of the folder.
+    """The receipts of those shards that are complete, as `read_receipt` reads them, with one listing of the folder if it has one.
 
     Raises:
         UnreachableError: a remote file may be there, but cannot be read now.
     """
+    if not has_listing(folder):
+        return {name: receipt for name in names if (receipt := read_receipt(folder, name)) is not None}
     sizes = sizes_in(folder)
     there = [name for name in names if {f"{name}.done.json", f"{name}.index.parquet"} <= sizes.keys()]
     found = {}

@@ -9,22 +9,25 @@ from typing import IO, Any, Self
 
 import msgspec
 
+from chipper.errors import StorageError
 from chipper.storage.files import remove, translate_os_errors
 from chipper.storage.locations import regular_file
+
+_START = b'{"belongs_to":"'
 
 
 class Journal:
     """What a run has found so far in each image.
 
-    The file's first line says which run it is of. A journal of another run is replaced; a line that a killed run did not finish
-    is cut off, with everything after it.
+    The file's first line says which run it is of. A journal of another run is replaced, any other file is refused. A line that
+    a killed run did not finish is cut off, with everything after it.
 
     Args:
         path: the journal; it is made if it does not exist, and stays until `remove`. Without one, nothing is written.
         belongs_to: a hash of everything that the findings depend on.
 
     Raises:
-        StorageError: it cannot be written; what was found so far is kept.
+        StorageError: there is a file that is not a journal, or it cannot be written; what was found so far is kept.
     """
 
     def __init__(self, path: Path | None, belongs_to: str) -> None:
@@ -43,7 +46,7 @@ class Journal:
                 self._file.truncate(good)
                 self._file.seek(good)
                 if not good:
-                    self._file.write(self._first)
+                    self._write(self._first)
         return self
 
     def __exit__(
@@ -58,16 +61,20 @@ class Journal:
         self.found[image_id] = found
         if self.path is not None:
             with translate_os_errors(self.path):
-                self._file.write(msgspec.json.encode([image_id, found]) + b"\n")
+                self._write(msgspec.json.encode([image_id, found]) + b"\n")
 
     def remove(self) -> None:
         """Remove the file, after its content was written elsewhere."""
         if self.path is not None:
             remove(self.path)
 
+    def _write(self, line: bytes) -> None:
+        while line:  # a disk that is nearly full takes a part
+            line = line[self._file.write(line) :]
+
     @property
     def _first(self) -> bytes:
-        return msgspec.json.encode({"belongs_to": self._belongs_to}) + b"\n"
+        return _START + self._belongs_to.encode() + b'"}\n'
 
     def _read(self, path: Path) -> int:
         """Read what an earlier run found. Returns the bytes of the file that are good: 0 if it is of another run."""
@@ -76,6 +83,9 @@ class Journal:
         except FileNotFoundError:
             return 0
         if lines[:1] != [self._first]:
+            start = b"".join(lines)[: len(_START)]
+            if not _START.startswith(start):
+                raise StorageError(f"{path} is there, and not written by chipper; move or rename it")
             return 0
         good = len(lines[0])
         for line in lines[1:]:

@@ -139,8 +139,19 @@ def is_there(place: Path) -> bool:
     return True
 
 
+def has_listing(folder: Path) -> bool:
+    """Whether what is in a folder can be asked for; a web server need not tell, and does not tell sizes."""
+    return is_local(folder) or cast(Any, folder).protocol not in ("http", "https")
+
+
 def sizes_in(folder: Path) -> dict[str, int]:
-    """Name and size of each file in a folder, by one listing; none if there is no such folder. Raises UnreachableError."""
+    """Name and size of each file in a folder, by one listing; none if there is no such folder, or no listing.
+
+    Raises:
+        UnreachableError: it is remote, and cannot be read now.
+    """
+    if not has_listing(folder):
+        return {}
     try:
         if is_local(folder):
             return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
@@ -169,10 +180,9 @@ def contents_of(folder: Path, names: Sequence[str]) -> Iterator[bytes | None]:
 def _fetched(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Those remote files that could be read at the first try."""
     paths = {cast(Any, folder / name).path: name for name in names}
-    found = cast(Any, folder).fs.cat([*paths], on_error="return")
-    if not isinstance(found, dict):  # of one path
-        found = dict.fromkeys(paths, found)
-    return {paths[path]: data for path, data in found.items() if path in paths and isinstance(data, bytes)}
+    # one request each: `cat` asks first whether a path is a folder, and s3fs for the size of what is wanted without a range
+    found = cast(Any, folder).fs.cat_ranges([*paths], 0, None, on_error="return")
+    return {name: data for name, data in zip(paths.values(), found, strict=True) if isinstance(data, bytes)}
 
 
 def readable(place: Path) -> Path | IO[bytes]:
@@ -202,7 +212,7 @@ def uploaded(place: Path) -> Iterator[IO[bytes]]:
             if remote.protocol not in _OBJECT_STORES:
                 remote.fs.makedirs(remote.parent.path, exist_ok=True)
             remote.fs.put_file(file.name, remote.path)
-            arrived = remote.fs.info(remote.path)["size"]
+            arrived = answered(place, lambda: remote.fs.info(remote.path)["size"])
         except Exception as error:  # each file system raises its own errors
             raise StorageError(f"cannot write {place}: {first_line(error)}; correct that and run again") from error
         if arrived != size:

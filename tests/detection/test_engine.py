@@ -15,7 +15,7 @@ from chipper.detection.flips import flip, flips_of
 from chipper.detection.model import build_model
 from chipper.detection.schedule import Schedule, build_optimizer, global_lr
 from chipper.detection.train_options import TrainOptions
-from chipper.errors import CheckpointError, OptionError, TrainingError
+from chipper.errors import CheckpointError, OptionError, TrainingError, UnreachableError
 from chipper.runs import checkpoints, read_metrics
 
 CLASSES = [Category(3, "square"), Category(7, "disc")]
@@ -346,3 +346,30 @@ def test_masks_are_mirrored_with_their_boxes(draw_batch):
     assert real[0].any()
     assert torch.equal(turned.masks[0][real[0]], masks[0][real[0]].flip(2))
     assert torch.equal(turned.masks[1], masks[1])
+
+
+def test_a_run_whose_server_stops_answering_is_saved_and_resumed(factory, tmp_path):
+    train(OPTIONS, tiny(), factory, tmp_path / "whole")
+
+    class Breaking(ListLoader):
+        def __iter__(self):
+            yield self.batches[0]
+            raise UnreachableError("s3://bucket/a.tar cannot be read now")
+
+    batches = factory(0, 0).batches
+    with pytest.raises(UnreachableError, match="a.tar cannot be read now, with resume$") as caught:
+        train(OPTIONS, tiny(), lambda epoch, start: Breaking(batches, start), tmp_path / "cut")
+    assert caught.value.exit_code == 75
+    assert load_checkpoint(tmp_path / "cut").progress.step == 1
+    train(dataclasses.replace(OPTIONS, resume=True), tiny(), factory, tmp_path / "cut")
+    whole, cut = rows_of(tmp_path / "whole"), rows_of(tmp_path / "cut")
+    assert [row["loss"] for row in cut] == [row["loss"] for row in whole]
+
+
+def test_cudnn_tries_algorithms_during_the_training_alone(factory, tmp_path):
+    seen = []
+    options = dataclasses.replace(OPTIONS, max_steps=1)
+    assert not torch.backends.cudnn.benchmark
+    train(options, tiny(), factory, tmp_path, lambda report: seen.append(torch.backends.cudnn.benchmark))
+    assert seen == [True]
+    assert not torch.backends.cudnn.benchmark

@@ -15,7 +15,7 @@ from PIL import EpsImagePlugin, Image
 
 from chipper.errors import ImageError, ShardError
 from chipper.images.decoded import open_source
-from chipper.images.header import FORMATS, open_image, read_header
+from chipper.images.header import FORMATS, known_formats, open_image, read_header
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError, read_jpeg
 
@@ -105,3 +105,17 @@ def test_a_camera_s_multi_picture_jpeg_is_read() -> None:
     with open_image(file) as image:
         assert image.size == (6, 5)
         assert image.convert("RGB").getpixel((3, 3))[0] > 200
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "PPM", "QOI"])
+def test_formats_that_an_older_pil_lacks_hide_no_other(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(written, kind)
+    monkeypatch.delitem(Image.OPEN, "AVIF")
+    monkeypatch.delitem(Image.OPEN, "SGI")
+    known_formats.cache_clear()
+    try:
+        with open_image(written) as image:
+            assert image.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
+    finally:
+        known_formats.cache_clear()

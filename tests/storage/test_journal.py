@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chipper.errors import StorageError
 from chipper.storage.journal import Journal
 
 FOUND: dict[int, list[dict[str, Any]]] = {
@@ -46,7 +47,16 @@ def test_cut_at_any_byte_it_holds_whole_lines_and_goes_on(tmp_path: Path) -> Non
         assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("left", [b"", b"\n", b"not JSON\n", b'{"belongs_to":"b"}\n[7,[]]\n', b"\xff" * 100])
+@pytest.mark.parametrize("left", [b"\n", b"not JSON\n", b"\xff" * 100, b'[{"image_id":1}]', b'{"belongs":1}'])
+def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(left)
+    with pytest.raises(StorageError, match="not written by chipper; move or rename it"), Journal(path, "a"):
+        pass
+    assert path.read_bytes() == left
+
+
+@pytest.mark.parametrize("left", [b"", b'{"belo', b'{"belongs_to":"b"}\n[7,[]]\n', b'{"belongs_to":"a'])
 def test_what_is_not_of_this_run_is_replaced(tmp_path: Path, left: bytes) -> None:
     path = tmp_path / "journal"
     path.write_bytes(left)
