@@ -221,6 +221,9 @@ def test_verify_names_the_damage_and_export_repairs_it(built: Path, tmp_path: Pa
     done = chipper(built, "verify", *workdir)
     assert done.returncode == 1
     assert shards[1].name in done.stderr
+    assert "run `chipper verify --repair`, then `chipper export-shards` to repair" in done.stderr
+    done = chipper(built, "verify", "--repair", *workdir)
+    assert done.returncode == 1
     assert "run `chipper export-shards` to repair" in done.stderr
     assert chipper(built, "export-shards", "--chips-per-shard", "5", *workdir).returncode == 0
     assert {path: path.read_bytes() for path in shards} == whole

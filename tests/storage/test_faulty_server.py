@@ -114,6 +114,7 @@ def server(behind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServe
     yield found
     S3FileSystem.clear_instance_cache()
     found.shutdown()
+    found.server_close()
 
 
 @pytest.fixture
