@@ -46,7 +46,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "[setup 1/4] creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot create a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "[setup 2/4] installing the packages of requirements.lock (torch with its GPU libraries is most of it: about 5 GB, minutes)"
-	@{ $(PIP) install $(UV) && $(BIN)/python .ci/uv.py --quiet pip install --no-deps -r requirements.lock; } 2>$(VENV)/uv.log || { \
+	@{ $(PIP) install $(UV) && $(BIN)/python .ci/uv.py --quiet pip install --compile-bytecode --no-deps -r requirements.lock; } 2>$(VENV)/uv.log || { \
 	  echo "uv could not install them ($(VENV)/uv.log): using pip, which is slower"; \
 	  $(PIP) install --no-deps -r requirements.lock; }
 	@echo "[setup 3/4] building pillow-simd, the fast image library (about a minute)"
