@@ -12,7 +12,6 @@ import click
 from chipper.cli.command import SKIPPED_ITEMS, command
 from chipper.cli.console import ConsoleMonitor, print_summary
 from chipper.cli.options import Place, dry_run_option, field_option
-from chipper.errors import OptionError
 from chipper.formats.files import ImportOptions
 
 _NAMED = 5  # files that could not be used
@@ -162,12 +161,11 @@ def _run(
     classes: Path | None = None,
     **options: Any,
 ) -> None:
-    from chipper.formats.assembly import write_coco
+    from chipper.formats.assembly import require_new, write_coco
     from chipper.formats.files import read_classes
 
     monitor = ConsoleMonitor()
-    if out.exists() and not overwrite:
-        raise OptionError(f"--out: {out} already exists; give --overwrite to replace it, or another --out")
+    require_new(out, overwrite)
     imported = read(ImportOptions(classes=read_classes(classes) if classes else None, **options), monitor)
     if not dry_run:
         write_coco(imported, out)

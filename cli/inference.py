@@ -23,7 +23,7 @@ from chipper.cli.options import (
 )
 from chipper.detection.specs import PROPOSALS
 from chipper.images.options import PixelOptions
-from chipper.inference.planning import METHODS, plan_prediction, plan_proposals
+from chipper.inference.planning import METHODS, plan_prediction, plan_proposals, require_results_place
 from chipper.inference.scales import SCORE_FLOOR
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.workers import Workers
@@ -79,9 +79,9 @@ def propose(
     Example: chipper propose --run rpn --out rpn.pkl
              chipper propose --method selective-search --out search.pkl
     """
-    from chipper.proposals.writing import check_format, write_proposals
+    from chipper.proposals.writing import check_place, write_proposals
 
-    check_format(out)
+    check_place(out)
     plan = plan_proposals(workdir, method=method, run=run_name, scales=scales, image_dir=image_dir, pixels=pixels)
     images, monitor = plan.images, ConsoleMonitor()
     if dry_run:
@@ -168,6 +168,7 @@ def predict(
     """
     from chipper.detection.predict import predict as predict_all
 
+    require_results_place(out)
     plan = plan_prediction(
         workdir,
         coco,
@@ -248,7 +249,7 @@ def evaluate(
     Example: chipper evaluate val.json detections.json --run detector
              chipper evaluate coco.json --proposals rpn.pkl
     """
-    from chipper.evaluation.curves import draw_curves
+    from chipper.evaluation.curves import draw_curves, require_curves_place
     from chipper.evaluation.saved import require_run, save_evaluation
     from chipper.evaluation.scores import evaluate as evaluate_file
     from chipper.evaluation.scores import evaluate_proposals
@@ -262,6 +263,8 @@ def evaluate(
             f"Recall of {proposals}", [(name, f"{value:.4f}") for name, value in recall.items()], dict(recall)
         )
         return
+    if curves is not None:
+        require_curves_place(curves)
     result = evaluate_file(coco, detections, masks, ConsoleMonitor())
     if curves is not None and not dry_run:
         draw_curves(result, curves)

@@ -6,15 +6,17 @@ written, the run has no log.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import platform
 import shlex
 import sys
 import time
 from pathlib import Path
-from typing import IO
 
 from chipper import __version__
+from chipper.storage.files import open_in_place, write_all
 
 LOGS = "logs"
 
@@ -28,7 +30,7 @@ class RunLog:
         started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._name = f"{started}-{command}-{os.getpid()}.log"
         self._waiting: list[str] = []
-        self._file: IO[str] | None = None
+        self._file: io.FileIO | None = None
 
     @property
     def path(self) -> Path | None:
@@ -51,10 +53,10 @@ class RunLog:
         try:
             if self._file is None and self._workdir.is_dir():
                 (self._workdir / LOGS).mkdir(exist_ok=True)
-                self._file = open(self._workdir / LOGS / self._name, "a", encoding="utf-8")  # noqa: SIM115, see close
+                self._file = open_in_place(self._workdir / LOGS / self._name, 0o600)  # paths are nobody else's business
+                self._file.seek(0, os.SEEK_END)
             if self._file is not None:
-                self._file.writelines(self._waiting)
-                self._file.flush()
+                write_all(self._file, "".join(self._waiting).encode(errors="backslashreplace"))
                 self._waiting = []
         except OSError:  # a read-only or a full disk
             self._workdir = None
@@ -63,4 +65,5 @@ class RunLog:
         """Close the log; later messages are dropped."""
         self._workdir = None
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()

@@ -225,7 +225,9 @@ def hashes() -> Callable[[Path], dict[str, str]]:
     """hashes(folder): SHA-256 of every file below it except the lock, by relative path."""
 
     def run(folder: Path) -> dict[str, str]:
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+        files = (
+            path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (".lock", ".workdir.json")
+        )
         return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     return run

@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from chipper import __version__
 from chipper.coco.reading import read_images
 from chipper.demo.data import DemoOptions, draw_demo
 from chipper.detection.predict import predict, propose
@@ -32,9 +35,12 @@ from chipper.pictures.preview import PreviewOptions, preview
 from chipper.proposals.writing import write_proposals
 from chipper.shards.export import Exported, export_shards
 from chipper.shards.options import ExportOptions
-from chipper.storage.files import atomic, translate_os_errors, write_json
+from chipper.storage.files import atomic, read_struct, translate_os_errors, write_json
 
 MARKER = "demo.json"
+_STARTED = {"written_by": f"chipper demo {__version__}"}
+_FILES = ("rpn.pkl", "detections.json", MARKER)
+_FOLDERS = ("train", "val", "chips", "preview", "detections")
 SHOWN_SCORE = 0.5  # detections drawn in the pictures
 
 
@@ -68,7 +74,6 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
     Raises:
         OptionError: the folder contains something else.
     """
-    require_free(folder)
     _claim(folder)
     clock = _Clock(monitor)
     train_json, val_json = folder / "train" / "coco.json", folder / "val" / "coco.json"
@@ -108,6 +113,7 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
     write_json(
         folder / MARKER,
         {
+            **_STARTED,
             "settings": asdict(settings),
             "evaluation": {"numbers": evaluation.numbers, "per_class": evaluation.per_class},
             "counts": dataset.counts,
@@ -117,20 +123,49 @@ def run_demo(folder: Path, settings: DemoSettings, monitor: Monitor) -> DemoResu
     return DemoResult(dataset, exported, evaluation, clock.seconds)
 
 
-def require_free(folder: Path) -> None:
-    """Raise OptionError if ``folder`` contains something that is not from a demo."""
+def require_free(folder: Path) -> list[Path]:
+    """What an earlier demo left in ``folder``. Raises OptionError if it contains something that is not from a demo."""
     with translate_os_errors(folder):
-        strange = folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists()
+        found = sorted(folder.iterdir()) if folder.exists() else []
+        strange = [path for path in found if not _is_name(path.name)]
+        if found and not strange and not _is_marker(folder / MARKER):
+            strange = found
     if strange:
-        raise OptionError(f"{folder} contains something other than a demo; give another folder with {option('out')}")
+        raise OptionError(
+            f"{folder} contains something other than a demo ({strange[0].name}); give another folder with {option('out')}"
+        )
+    return found
+
+
+def _is_name(name: str) -> bool:
+    """Whether a demo writes such a name; that of a file also with ``.partial``, which a killed one leaves."""
+    partial = name.endswith(".partial") and name.lstrip(".").startswith(_FILES)
+    return partial or name in (*_FILES, *_FOLDERS)
+
+
+class _Marker(msgspec.Struct):
+    """demo.json."""
+
+    written_by: str
+
+
+def _is_marker(path: Path) -> bool:
+    try:
+        return read_struct(path, _Marker).written_by.startswith("chipper demo ")
+    except (OSError, ValueError):
+        return False
 
 
 def _claim(folder: Path) -> None:
-    """Make ``folder`` an empty demo folder. The marker is written first, so a stopped demo is recognised as a demo."""
+    """Make ``folder`` an empty demo folder. The marker is removed last and written first: a stopped demo stays one."""
+    left = require_free(folder)
     with translate_os_errors(folder):
-        if folder.exists():
-            shutil.rmtree(folder)
-    write_json(folder / MARKER, {})
+        for path in sorted(left, key=lambda path: path.name == MARKER):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    write_json(folder / MARKER, _STARTED)
 
 
 def _options(settings: DemoSettings, rpn_only: bool) -> TrainOptions:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from chipper.runs import METRICS, StepReport, drop_later_steps, row_of
+from chipper.storage.files import open_in_place, translate_os_errors, write_all
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +23,23 @@ class MetricsWriter:
     """
 
     def __init__(self, run_dir: Path, after_step: int = 0, tensorboard: bool = True) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        drop_later_steps(run_dir, after_step)
-        self._file = (run_dir / METRICS).open("a", encoding="utf-8")
+        self._path = run_dir / METRICS
+        with translate_os_errors(self._path):
+            run_dir.mkdir(parents=True, exist_ok=True)
+            drop_later_steps(run_dir, after_step)
+            self._file = open_in_place(self._path)
+            self._file.seek(0, os.SEEK_END)
         self._board = _summary_writer(run_dir / "tensorboard", after_step) if tensorboard else None
 
     def write(self, report: StepReport) -> None:
-        """Append one step and hand it to the operating system at once, so that ``tail -f`` shows it."""
+        """Append one step and hand it to the operating system at once, so that ``tail -f`` shows it.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         row = row_of(report)
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        with translate_os_errors(self._path):
+            write_all(self._file, f"{json.dumps(row)}\n".encode())
         if self._board is not None:
             shown = {f"loss/{name}": value for name, value in report.losses.items()} | report.counts
             shown |= {name: row[name] for name in ("loss", "lr", "gradient_norm", "chips_per_s", "data_wait")}

@@ -24,6 +24,7 @@ from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
 from chipper.inference.merging import ImageDetections, merge_detections
 from chipper.inference.picture import Picture
+from chipper.inference.planning import require_results_place
 from chipper.inference.scales import SCORE_FLOOR, InferenceScales
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.runs import read_config
@@ -67,7 +68,7 @@ def predict(
         monitor: hears of progress.
 
     Raises:
-        OptionError: an option makes no sense.
+        OptionError: an option makes no sense, or there is a file at ``out`` that is not a results file.
         CheckpointError: the run cannot be used, or trained a proposal network alone.
         StorageError: ``out`` cannot be written; ``out``.partial is kept.
         ImageError: no image can be decoded.
@@ -76,6 +77,8 @@ def predict(
     between("score_floor", score_floor, 0, 1)
     if focus is not None:
         between("focus", focus, 0, 1)
+    if out is not None:
+        require_results_place(out)
     where = pick_device(device)
     with monitor.stage(f"loading the model of {run_dir}"):
         model, checkpoint = load_detector(run_dir, where)

@@ -7,8 +7,15 @@ from pathlib import Path
 from chipper.errors import DependencyError
 from chipper.evaluation.scores import Evaluation
 from chipper.storage.files import atomic
+from chipper.storage.replacing import head, require_replaceable
 
 MOST_NAMED = 12  # classes in the legend
+_SOFTWARE = "chipper evaluate"
+
+
+def require_curves_place(path: Path) -> None:
+    """Raise OptionError if there is a file that is not a picture of curves."""
+    require_replaceable(path, "a picture of curves", lambda path: _SOFTWARE.encode() in head(path), "curves")
 
 
 def draw_curves(evaluation: Evaluation, path: Path) -> None:
@@ -16,7 +23,9 @@ def draw_curves(evaluation: Evaluation, path: Path) -> None:
 
     Raises:
         DependencyError: matplotlib is not installed.
+        OptionError: there is a file that is not a picture of curves.
     """
+    require_curves_place(path)
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -35,4 +44,4 @@ def draw_curves(evaluation: Evaluation, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize="small")
     with atomic(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": _SOFTWARE})

@@ -13,13 +13,15 @@ import msgspec
 from chipper import __version__
 from chipper.coco.checking import LARGEST_SIDE, usable_name
 from chipper.coco.decoding import collector_paused
-from chipper.errors import AnnotationError, ImageDirectoryError
+from chipper.errors import AnnotationError, ImageDirectoryError, OptionError, option
 from chipper.formats.files import ImageIndex, ImportOptions, printable, stem_of
 from chipper.formats.items import DECIMALS, EVERY_CATEGORY, AnnotatedImage, Item, clipped, polygon_area
 from chipper.images.finding import find_image_dir
 from chipper.storage.files import atomic
+from chipper.storage.replacing import head, require_replaceable
 
 _MOVED = 0.05  # px; an edge counts as clipped if it was further outside than this, less is rounding
+_DESCRIPTION = "imported by chipper"
 _NAMED = 3  # examples shown for each reason
 
 
@@ -92,12 +94,25 @@ def assemble(
     if not made.objects:
         raise AnnotationError(_nothing(len(images), made))
     made.coco = {
-        "info": {"description": f"imported by chipper {__version__}"},
+        "info": {"description": f"{_DESCRIPTION} {__version__}"},
         "images": records,
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for number, name in enumerate(names.values(), 1)],
     }
     return made
+
+
+def require_new(out: Path, overwrite: bool) -> None:
+    """Check that a COCO file may be written to ``out``.
+
+    Raises:
+        OptionError: there is a file, and not ``overwrite``; or it is not an imported COCO file.
+    """
+    if not overwrite and out.exists():
+        raise OptionError(
+            f"{option('out')}: {out} already exists; give {option('overwrite')} to replace it, or another {option('out')}"
+        )
+    require_replaceable(out, "a COCO file", lambda path: _DESCRIPTION.encode() in head(path))
 
 
 def write_coco(imported: Imported, out: Path) -> None:

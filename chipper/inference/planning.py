@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,18 @@ from chipper.manifest.workdir import Workdir
 from chipper.mining.scales import ValidRange, parse_scales
 from chipper.runs import find_run, read_config
 from chipper.shards.shard_set import exported_pixels
+from chipper.storage.replacing import head, require_replaceable
 
 METHODS = ("rpn", "selective-search")
 """Where proposals come from: a proposal network, or a search that needs no training."""
+
+
+_RESULTS = re.compile(rb'\s*\[\s*(\]|{\s*"image_id": ?\d+,\s*"category_id")')
+
+
+def require_results_place(out: Path) -> None:
+    """Raise OptionError if there is a file at ``out`` that is not a COCO results file."""
+    require_replaceable(out, "a results file", lambda path: _RESULTS.match(head(path)) is not None)
 
 
 @dataclass(frozen=True)

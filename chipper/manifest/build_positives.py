@@ -58,12 +58,14 @@ def build_positives(
 
     Raises:
         AnnotationError: the COCO file cannot be used.
-        WorkdirError: the workdir was made from another file or with other options, and ``overwrite`` is not given.
+        WorkdirError: the workdir was made from another file or with other options, and ``overwrite`` is not given; or files in
+            it were not written by chipper.
         StorageError: the workdir cannot be written.
     """
     with monitor.stage(f"reading {coco_path}"):
         coco = read_coco(coco_path, options.masks)
     identity = dataset_id(coco.hash, options)
+    workdir.mark()
     with contextlib.nullcontext() if dry_run else locked(workdir.path, "build-positives"):
         if workdir.exists() and not overwrite:
             found = workdir.dataset()
@@ -78,6 +80,7 @@ def build_positives(
                 f"give {option('overwrite')} to replace it, or another {option('workdir')}"
             )
         if not dry_run:
+            workdir.claim()
             workdir.clear()
         parts = parts_of(coco.images, coco.annotations)
         place = None if dry_run else workdir

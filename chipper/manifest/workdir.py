@@ -1,5 +1,6 @@
 """The workdir: the place of every table, and dataset.json, which says what belongs together.
 
+.workdir.json         says that chipper wrote the workdir; written first
 dataset.json          source, options, categories, counts; written last, so a workdir without it is not finished
 images/ annotations/ chips/ labels/      Parquet, in parts of `PART_IMAGES` consecutive images
 skipped.parquet       records of the COCO file that were not used
@@ -10,6 +11,7 @@ shards/  runs/
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from chipper.coco.checking import usable_name
@@ -22,6 +24,20 @@ from chipper.manifest.tables import WHOLE, Manifest
 from chipper.schemas import ANNOTATIONS, CHIPS, IMAGES, LABELS, SchemaMismatch
 from chipper.schemas.table import check_version
 from chipper.storage.files import read_struct, translate_os_errors, write_json
+from chipper.storage.mark import Mark, read_mark, write_mark
+
+_WRITTEN = (
+    DATASET,
+    f"shards/{DATASET}",
+    "skipped.parquet",
+    "epochs/epoch-[0-9]*.parquet",
+    *(
+        f"{table.name}/{kind}-[0-9][0-9][0-9][0-9][0-9].parquet"
+        for table in (IMAGES, ANNOTATIONS, CHIPS, LABELS)
+        for kind in (WHOLE, POSITIVE, NEGATIVE)
+    ),
+)
+"""Names of the tables, dataset.json first."""
 
 
 class Workdir:
@@ -82,8 +98,35 @@ class Workdir:
                 f"or give another {option('workdir')}"
             ) from None
         except (ValueError, SchemaMismatch, OSError) as error:
-            raise WorkdirError(f"{path} cannot be used ({error}); {REBUILD}") from None
+            ours = read_mark(self.path) is not None
+            cure = REBUILD if ours else f"chipper may not have written it; give another {option('workdir')}"
+            raise WorkdirError(f"{path} cannot be used ({error}); {cure}") from None
         return dataset
+
+    def mark(self) -> Mark | None:
+        """The workdir's mark; None if there is nothing in it yet, or it was written before there were marks.
+
+        Raises:
+            WorkdirError: there are files at the names of its tables that chipper did not write.
+        """
+        mark = read_mark(self.path)
+        if mark is None and (found := next(self._written(), None)) is not None:
+            try:
+                read_struct(self.path / DATASET, Dataset)
+            except (OSError, ValueError):
+                raise WorkdirError(
+                    f"{found} was not written by chipper, or is damaged; move or rename it, or give another "
+                    f"{option('workdir')}"
+                ) from None
+        return mark
+
+    def claim(self) -> Mark:
+        """The workdir's mark; it is written if there is none. Raises the same errors as `mark`, and StorageError."""
+        mark = self.mark()
+        if mark is None:
+            mark = Mark.new()
+            write_mark(self.path, mark)
+        return mark
 
     def open(self) -> Manifest:
         """Read dataset.json, which is needed to read the tables. Raises the same errors as `dataset`."""
@@ -98,13 +141,13 @@ class Workdir:
 
         Shards are kept. The next export uses shards with the same chips again, and removes the others.
         """
-        written = [DATASET, f"shards/{DATASET}", "skipped.parquet", "epochs/epoch-[0-9]*.parquet"]
-        for folder in (IMAGES.name, ANNOTATIONS.name, CHIPS.name, LABELS.name):
-            written += [f"{folder}/{kind}-[0-9][0-9][0-9][0-9][0-9].parquet" for kind in (WHOLE, POSITIVE, NEGATIVE)]
         with translate_os_errors(self.path):
-            for pattern in written:
-                for path in self.path.glob(pattern):
-                    path.unlink()
-        for folder in {str(Path(pattern).parent) for pattern in written} - {"."}:
+            for path in self._written():
+                path.unlink()
+        for folder in {str(Path(pattern).parent) for pattern in _WRITTEN} - {"."}:
             with contextlib.suppress(OSError):  # missing, or not empty
                 (self.path / folder).rmdir()
+
+    def _written(self) -> Iterator[Path]:
+        """The files in the workdir at the names of its tables."""
+        return (path for pattern in _WRITTEN for path in self.path.glob(pattern))

@@ -43,6 +43,7 @@ from chipper.shards.samples import Record, SampleWriter, parse_record
 from chipper.shards.shard_set import exported_pixels
 from chipper.storage.files import atomic
 from chipper.storage.locations import is_there
+from chipper.storage.replacing import head, require_replaceable
 
 COUNT = 12  # images, if no ids are given
 
@@ -86,10 +87,11 @@ def preview(
     as in the shards.
 
     Raises:
-        OptionError: an id or the scale is not in the workdir.
+        OptionError: an id or the scale is not in the workdir, or a file in ``out`` would be replaced that is not such a picture.
         WorkdirError, ImageDirectoryError: there is nothing to draw.
         ProposalError: the given proposals cannot be used.
     """
+    planned(workdir, options, out)
     pictures = _Pictures(workdir, options, image_dir, monitor)
     written: list[Path] = []
     if options.sheet:
@@ -112,21 +114,30 @@ def planned(workdir: Workdir, options: PreviewOptions, out: Path) -> list[Path]:
     """The pictures that `preview` would write, if every image can be opened.
 
     Raises:
-        OptionError: an id or the scale is not in the workdir.
+        OptionError: an id or the scale is not in the workdir, or a file at one of the names is not such a picture.
         WorkdirError: there is nothing to draw.
     """
     manifest = workdir.open()
     _scale_index(manifest.options, options.scale)
     rows = _rows(manifest, options)
     if options.sheet:
-        return [out / f"sheet-{k:03d}.jpg" for k in range(-(-rows.size // (SHEET[0] * SHEET[1])))]
-    ids = {part: manifest.columns(IMAGES, part, ["image_id"])[0] for part in np.unique(rows // PART_IMAGES).tolist()}
-    return [out / f"{ids[row // PART_IMAGES][row % PART_IMAGES]:012d}.jpg" for row in rows.tolist()]
+        paths = [out / f"sheet-{k:03d}.jpg" for k in range(-(-rows.size // (SHEET[0] * SHEET[1])))]
+    else:
+        parts = np.unique(rows // PART_IMAGES).tolist()
+        ids = {part: manifest.columns(IMAGES, part, ["image_id"])[0] for part in parts}
+        paths = [out / f"{ids[row // PART_IMAGES][row % PART_IMAGES]:012d}.jpg" for row in rows.tolist()]
+    for path in paths:  # the images of COCO have the same names
+        require_replaceable(path, "a picture", lambda path: _COMMENT in head(path))
+    return paths
+
+
+_COMMENT = b"chipper preview"
 
 
 def _save(picture: Image.Image, path: Path) -> Path:
     with atomic(path) as file:
-        picture.save(file, "JPEG", quality=92, subsampling="4:4:4")  # keeps thin coloured lines sharp
+        # 4:4:4 keeps thin coloured lines sharp
+        picture.save(file, "JPEG", quality=92, subsampling="4:4:4", comment=_COMMENT)
     return path
 
 

@@ -8,15 +8,34 @@ from pathlib import Path
 import numpy as np
 
 from chipper.columns import Images, Proposals
-from chipper.errors import OptionError, option
+from chipper.errors import OptionError, WorkdirError, option
 from chipper.schemas import PROPOSALS
-from chipper.storage.files import atomic, write_table
+from chipper.storage.files import atomic, read_table, write_table
+from chipper.storage.replacing import head, require_replaceable
 
 
-def check_format(path: Path) -> None:
-    """Raise OptionError if the name of a proposal file is the name of a format that chipper only reads."""
+def check_place(path: Path) -> None:
+    """Check that a proposal file may be written.
+
+    Raises:
+        OptionError: the name is the name of a format that chipper only reads, or there is a file that holds no proposals.
+    """
     if path.suffix == ".json":
         raise OptionError(f"{option('out')}: {path} would be read as COCO results; give a .pkl or a .parquet")
+    require_replaceable(path, "a file of proposals", _is_parquet if path.suffix == ".parquet" else _is_pickle)
+
+
+def _is_pickle(path: Path) -> bool:
+    start = head(path)
+    return start.startswith(b"\x80\x02]") and b"numpy" in start
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        read_table(path, PROPOSALS, None, "", columns=[])
+    except WorkdirError:
+        return False
+    return True
 
 
 def write_proposals(path: Path, proposals: Proposals, images: Images, records: int) -> None:
@@ -29,10 +48,10 @@ def write_proposals(path: Path, proposals: Proposals, images: Images, records: i
         records: the number of images in the COCO file.
 
     Raises:
-        OptionError: the name is the name of a format that chipper only reads.
+        OptionError: as in `check_place`.
         StorageError: the file cannot be written.
     """
-    check_format(path)
+    check_place(path)
     if path.suffix == ".parquet":
         write_parquet(path, proposals)
     else:

@@ -15,6 +15,7 @@ from chipper.report.formatting import many, number, share
 from chipper.report.style import STYLE
 from chipper.report.svg import need_matplotlib
 from chipper.storage.files import atomic
+from chipper.storage.replacing import head, require_replaceable
 
 SECTIONS = (
     ("source", "What was read", boxes.source),
@@ -32,14 +33,19 @@ SECTIONS = (
 """Anchor, heading, and the function that makes the content."""
 
 
+_GENERATOR = "chipper report"
+
+
 def write_report(workdir: Workdir, out: Path, *, monitor: Monitor = SILENT) -> Report:
     """Write ``out``, one self-contained HTML page; the same workdir gives the same bytes.
 
     Raises:
         DependencyError: matplotlib is not installed.
         WorkdirError: build-positives has not finished, or its tables do not belong together.
+        OptionError: there is a file at ``out`` that is not a report.
         StorageError: the page cannot be written.
     """
+    require_replaceable(out, "a report", lambda path: _GENERATOR.encode() in head(path))
     need_matplotlib()  # checked first: reading a large workdir takes minutes
     report = collect(workdir, monitor)
     with atomic(out) as file:
@@ -65,6 +71,7 @@ def page(report: Report) -> str:
     ]
     head = [
         tag("meta", charset="utf-8"),
+        tag("meta", name_="generator", content=_GENERATOR),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         # nothing on this page may load anything, whatever a file name says
         tag(

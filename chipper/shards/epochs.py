@@ -19,6 +19,7 @@ from chipper.manifest.dataset import DATASET
 from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
+from chipper.shards.claim import require_ours
 from chipper.shards.export import write_train_index
 from chipper.shards.options import ExportOptions
 from chipper.shards.pool import Pool
@@ -58,9 +59,11 @@ def export_epochs(
 
     Raises:
         ShardError: the pool is not complete.
+        WorkdirError: another export is running, or the shards in that place are not this workdir's.
         StorageError: a shard cannot be written.
     """
     manifest = workdir.open()
+    require_ours(workdir, overwrite=False)
     with locked(workdir.path, "export-shards", workdir.shards):
         pool = Pool(workdir.shards)
         done: dict[tuple[int, str], Receipt] = {}

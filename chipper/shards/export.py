@@ -23,11 +23,14 @@ from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.quantities import human_bytes
 from chipper.schemas import FORMAT_VERSION, IMAGE_ERRORS, LABELS
+from chipper.shards.claim import claim, require_ours
 from chipper.shards.options import ExportOptions
 from chipper.shards.planning import ShardPlan, plan_shards
 from chipper.shards.shard_set import ShardSet
 from chipper.shards.stripes import number_of_images, render_stripe, too_many
 from chipper.shards.writing import (
+    ERRORS,
+    TRAIN_INDEX,
     ImageFault,
     Receipt,
     index_path,
@@ -40,7 +43,6 @@ from chipper.storage.files import remove, write_json, write_table
 from chipper.storage.locations import sizes_in
 from chipper.storage.lock import locked
 
-ERRORS = "errors.parquet"  # next to the shards: images that could not be rendered
 _NAMED = 5  # how many of these images a summary names
 STRIPES_A_WORKER = 4  # fewer would leave workers idle at the end
 
@@ -122,6 +124,7 @@ def plan_shard_export(
 ) -> ExportPlan:
     """Find the images and the shards that are already complete. Raises the same errors as `export_shards`."""
     manifest = workdir.open()
+    require_ours(workdir, options.overwrite)
     images = manifest.image_dir(image_dir)
     monitor.note(f"images are in {images}")
     with monitor.stage("planning shards"):
@@ -140,7 +143,8 @@ def export_shards(
     """Render all chips of ``workdir`` into shards; shards that are already complete are not changed.
 
     Raises:
-        WorkdirError: the workdir is not finished, its tables do not belong together, or another export is running.
+        WorkdirError: the workdir is not finished, its tables do not belong together, another export is running, or the shards
+            in that place are not this workdir's.
         ImageDirectoryError: the images cannot be found.
         ImageError: an image cannot be rendered and ``on_error="fail"`` is given, or too many images cannot be rendered.
         StorageError: a shard cannot be written.
@@ -149,6 +153,7 @@ def export_shards(
     manifest = workdir.open()
     with locked(workdir.path, "export-shards", workdir.shards):
         plan = plan_shard_export(workdir, options, image_dir=image_dir, monitor=monitor)
+        claim(workdir)
         images, done, missing = plan.image_dir, dict(plan.done), plan.missing
         if missing:
             remove(workdir.shards / DATASET)
@@ -263,7 +268,7 @@ def write_train_index(manifest: Manifest, folder: Path, receipts: list[Receipt])
     used = set().union(*(np.unique(ids).tolist() for ids in of_parts))
     whole = [receipt for receipt in receipts if receipt.samples]
     write_json(
-        folder / "train-index.json",
+        folder / TRAIN_INDEX,
         {
             "version": 1,
             "split": "train",

@@ -39,6 +39,9 @@ from chipper.storage.locations import content, contents_of, has_listing, is_ther
 RERUN = "run `chipper export-shards` again"
 _BLOCK = tarfile.BLOCKSIZE
 _Row = tuple[str, int, int, int, int, int, int]  # a row of the index
+ERRORS = "errors.parquet"
+"""Next to the shards: the images that could not be rendered."""
+TRAIN_INDEX = "train-index.json"
 _SHARD_FILE = re.compile(
     r"(positives|negatives|epoch-\d{3,})(-v\d+)?-\d{5,}-of-\d{5,}\.(tar|index\.parquet|done\.json)"
 )

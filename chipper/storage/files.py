@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ _CURES = {
     errno.EROFS: "that file system is read-only; choose another place",
     errno.EACCES: "permission is denied; choose another place or change its owner",
     errno.EPERM: "permission is denied; choose another place or change its owner",
+    errno.ELOOP: "it is a symbolic link; remove it",
 }
 
 
@@ -73,6 +75,28 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
+def open_in_place(path: Path, mode: int = 0o666) -> io.FileIO:
+    """Open a file that is not written as a whole, for reading and writing without a buffer; it is made if it is not there.
+
+    Its name is known before, so a link or a pipe at that name would choose what chipper writes to.
+
+    Raises:
+        OSError: it is a symbolic link, a pipe or a device, or cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = io.FileIO(os.open(path, flags, mode), "r+")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file; remove it")
+    return file
+
+
+def write_all(file: io.RawIOBase | io.BytesIO, data: bytes) -> None:
+    """Write to a file without a buffer; a disk that is nearly full takes a part, and then raises OSError."""
+    while data:
+        data = data[file.write(data) or 0 :]
+
+
 def remove(path: Path) -> None:
     """Remove a file if it exists."""
     with translate_os_errors(path):
@@ -88,10 +112,13 @@ def sweep(folder: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Sync ``directory``, so that renames in it survive a power failure."""
+    """Sync ``directory``, so that renames in it survive a power failure, on file systems that can."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
     finally:
         os.close(descriptor)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import msgspec
 
 from chipper.errors import StorageError
-from chipper.storage.files import remove, translate_os_errors
+from chipper.storage.files import open_in_place, remove, translate_os_errors, write_all
 from chipper.storage.locations import regular_file
 
 _START = b'{"belongs_to":"'
@@ -35,18 +35,18 @@ class Journal:
         self.found: dict[int, list[dict[str, Any]]] = {}
         """By image id."""
         self._belongs_to = belongs_to
-        self._file: IO[bytes] = io.BytesIO()
+        self._file: io.FileIO | io.BytesIO = io.BytesIO()
 
     def __enter__(self) -> Self:
         if self.path is not None:
             with translate_os_errors(self.path):
                 good = self._read(self.path)
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("r+b" if good else "wb", buffering=0)
+                self._file = open_in_place(self.path)
                 self._file.truncate(good)
                 self._file.seek(good)
                 if not good:
-                    self._write(self._first)
+                    write_all(self._file, self._first)
         return self
 
     def __exit__(
@@ -61,16 +61,12 @@ class Journal:
         self.found[image_id] = found
         if self.path is not None:
             with translate_os_errors(self.path):
-                self._write(msgspec.json.encode([image_id, found]) + b"\n")
+                write_all(self._file, msgspec.json.encode([image_id, found]) + b"\n")
 
     def remove(self) -> None:
         """Remove the file, after its content was written elsewhere."""
         if self.path is not None:
             remove(self.path)
-
-    def _write(self, line: bytes) -> None:
-        while line:  # a disk that is nearly full takes a part
-            line = line[self._file.write(line) :]
 
     @property
     def _first(self) -> bytes:

@@ -77,6 +77,11 @@ def is_local(place: Path) -> bool:
     return isinstance(place, Path)
 
 
+def is_inside(place: Path, folder: Path) -> bool:
+    """Whether a location is in a local folder, or is that folder."""
+    return is_local(place) and place.resolve().is_relative_to(folder.resolve())
+
+
 def reconnect(place: Path) -> Path:
     """The location with a new connection for this process; connections do not survive a fork."""
     return place if is_local(place) else location(str(place))

@@ -1,51 +1,97 @@
-"""The lock of a workdir: only one process writes to it."""
+"""The lock of a folder: only one process writes to it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 from chipper.errors import WorkdirError, option
-from chipper.storage.files import sweep, translate_os_errors
-from chipper.storage.locations import is_local
+from chipper.storage.files import open_in_place, remove, sweep, translate_os_errors
+from chipper.storage.locations import is_inside, is_local
+
+LOCK = ".lock"
+HELD = ".lock-held"
+"""Where a file system has no locks, this file is there while its maker writes."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def locked(workdir: Path, command: str, *elsewhere: Path) -> Iterator[None]:
-    """Lock the workdir while ``command`` writes to it; the operating system releases the lock when the process ends.
+def locked(workdir: Path, command: str, shards: Path | None = None) -> Iterator[None]:
+    """Lock the workdir, and a local folder ``shards`` outside it, while ``command`` writes to them.
 
-    Temporary files of killed writers are removed before and after, in the workdir and in the folders ``elsewhere``.
+    The operating system releases the locks when the process ends. Temporary files of killed writers are removed before and after.
 
     Raises:
-        WorkdirError: another process holds the lock; the message names that process.
+        WorkdirError: another process holds a lock; the message names that process.
+        StorageError: a folder cannot be written.
     """
-    path = workdir / ".lock"
+    folders = {"workdir": workdir}
+    if shards is not None and is_local(shards) and not is_inside(shards, workdir):
+        folders["shards"] = shards
+    with contextlib.ExitStack() as stack:
+        for name, folder in folders.items():
+            stack.enter_context(_locked(folder, f"chipper {command} (process {os.getpid()})", option(name)))
+        try:
+            _sweep_all(workdir, shards)
+            yield
+        finally:
+            _sweep_all(workdir, shards)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, me: str, place: str) -> Iterator[None]:
+    """Hold the lock of one folder, which was given by the option ``place``."""
+    path = folder / LOCK
     with translate_os_errors(path):
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, always closed below
-    with file:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open_in_place(path)
+    with file, contextlib.ExitStack() as stack:
+        holder = file.read().decode(errors="replace").strip()
+        if holder and not holder.startswith("chipper "):
+            raise WorkdirError(f"{path} was not written by chipper; move or rename it, or give another {place}")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
             raise WorkdirError(
-                f"{workdir} is in use by {holder}; wait for it to end, or give another {option('workdir')}"
+                f"{folder} is in use by {holder or 'another process'}; wait for it to end, or give another {place}"
             ) from None
-        file.truncate(0)
-        file.write(f"chipper {command} (process {os.getpid()})\n")
-        file.flush()
-        folders = [workdir, *(folder for folder in elsewhere if is_local(folder))]
-        _sweep_all(folders)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            stack.enter_context(_held(folder / HELD, me, place))
+        with translate_os_errors(path):
+            file.truncate(0)
+            file.seek(0)
+            file.write(f"{me}\n".encode())
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: Path, me: str, place: str) -> Iterator[None]:
+    """Hold a lock by making a file that must not be there yet."""
+    with translate_os_errors(path):
         try:
-            yield
-        finally:
-            _sweep_all(folders)
+            with open(path, "xb", buffering=0) as file:
+                file.write(f"{me} on {platform.node()}\n".encode())
+        except FileExistsError:
+            with open_in_place(path) as other:
+                holder = other.read().decode(errors="replace").strip() or "another process"
+            raise WorkdirError(
+                f"{path.parent} is in use by {holder}; wait for it to end, or give another {place}; this file system has no "
+                f"locks, so if that process was killed, remove {path}"
+            ) from None
+    try:
+        yield
+    finally:
+        remove(path)
 
 
-def _sweep_all(folders: list[Path]) -> None:
-    for folder in folders:
-        sweep(folder)
+def _sweep_all(workdir: Path, shards: Path | None) -> None:
+    sweep(workdir)
+    if shards is not None and is_local(shards):
+        sweep(shards)

@@ -125,7 +125,7 @@ def files(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         kind = path.lstat().st_mode
-        if path.name in (".lock", "options.yaml") or path.parent.name == "logs" or stat.S_ISDIR(kind):
+        if path.name in (".lock", ".workdir.json", "options.yaml") or path.parent.name == "logs" or stat.S_ISDIR(kind):
             continue
         plain = stat.S_ISREG(kind)
         found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else str(kind)

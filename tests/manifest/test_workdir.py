@@ -191,4 +191,4 @@ def test_clear_leaves_runs_and_strangers(workdir: Workdir) -> None:
     (workdir.runs / "detector" / "last.pt").write_bytes(b"weights")
     (workdir.path / "notes.txt").write_text("mine")
     workdir.clear()
-    assert sorted(p.name for p in workdir.path.iterdir() if p.name != ".lock") == ["notes.txt", "runs"]
+    assert sorted(p.name for p in workdir.path.iterdir() if not p.name.startswith(".")) == ["notes.txt", "runs"]

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from chipper.errors import AnnotationError, StorageError, WorkdirError
 from chipper.schemas import EPOCH
 from chipper.storage import files
 from chipper.storage.files import atomic, fingerprint, read_bytes, read_table, sweep, write_json, write_table
-from chipper.storage.lock import locked
 
 
 def epoch_table(n: int, belongs_to: str = "x") -> pa.Table:
@@ -265,46 +263,3 @@ def test_read_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fingerprint_minds_where_pieces_end() -> None:
     assert fingerprint(b"ab", b"c") != fingerprint(b"a", b"bc") != fingerprint(b"abc")
     assert len(fingerprint()) == 32
-
-
-# --- the lock ---
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from chipper.storage.lock import locked
-with locked(Path(sys.argv[1]), "export-shards"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_second_writer_is_refused_with_the_holder_named(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    workdir = tmp_path / "chips"
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(workdir)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        with pytest.raises(WorkdirError) as caught, locked(workdir, "build-positives"):
-            pass
-        process.kill()
-    message = is_one_line(caught.value)
-    assert f"{workdir} is in use by chipper export-shards (process {process.pid})" in message
-    assert "wait for it to end, or give another workdir" in message
-    with locked(workdir, "build-positives"):  # the dead let go
-        assert "build-positives" in (workdir / ".lock").read_text()
-
-
-def test_the_lock_is_let_go_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), locked(tmp_path, "a"):
-        raise ValueError("no")
-    started = time.monotonic()
-    with locked(tmp_path, "b"):
-        assert (tmp_path / ".lock").read_text() == f"chipper b (process {os.getpid()})\n"
-    assert time.monotonic() - started < 1
-
-
-def test_a_workdir_that_is_a_file(tmp_path: Path, is_one_line: Callable[..., str]) -> None:
-    (tmp_path / "chips").write_bytes(b"")
-    with pytest.raises(StorageError, match="cannot write") as caught, locked(tmp_path / "chips", "a"):
-        pass
-    is_one_line(caught.value)

@@ -83,7 +83,7 @@ def copied(folder: Path, url: str) -> Path:
 
 
 def contents(place: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in place.iterdir()}
+    return {path.name: path.read_bytes() for path in place.iterdir() if path.name != ".workdir.json"}
 
 
 def exported(workdir: Workdir, jobs: int, images: Path, **options: Any) -> Any:
