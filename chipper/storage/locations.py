@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import os
 import stat
 import tempfile
 import time
@@ -79,7 +80,7 @@ def is_local(place: Path) -> bool:
 
 def is_inside(place: Path, folder: Path) -> bool:
     """Whether a location is in a local folder, or is that folder."""
-    return is_local(place) and place.resolve().is_relative_to(folder.resolve())
+    return is_local(place) and Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
 
 
 def reconnect(place: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,10 +34,8 @@ def require_replaceable(path: Path, what: str, is_one: Callable[[Path], bool], a
     """
     try:
         known = not head(path) or is_one(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError:
-        known = False
+    except OSError as error:  # a name that cannot be written is named when it is written
+        known = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
     if not known:
         raise OptionError(
             f"{option(asked_by)}: {path} is there, and is not {what} that chipper wrote; move or rename it, or give another name"
