@@ -11,6 +11,7 @@ minor version of its own major version and refuses others.
 
     dataset.json          format version, source file and its hash, options, categories, counts; written last
     images/ annotations/ chips/ labels/      Parquet, in parts of 10,000 consecutive images
+    .workdir.json         says that chipper wrote the workdir; a copy is with shards in another place
     skipped.parquet       unused records of the COCO file and boxes that no chip covers, with reasons
     epochs/epoch-000.parquet
     shards/NAME-00007-of-00128.tar + .index.parquet + .done.json, shards/errors.parquet, shards/dataset.json (last)
