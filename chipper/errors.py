@@ -37,11 +37,16 @@ def spelled(text: str, flag: Callable[[str], str] = str) -> str:
     return _OPTION.sub(lambda found: flag(found[1]), text)
 
 
+def printable(text: str) -> str:
+    """``text`` with escapes for line ends and for what a terminal cannot show or would obey; names may contain them."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def one_line(text: str) -> str:
     """``text`` as one line of a log: unprintable characters are escaped, and the middle of a very long text is left out."""
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return printable(text)
 
 
 def first_line(error: BaseException) -> str:

@@ -12,13 +12,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from chipper.cli.session import Session
-from chipper.errors import spelled
+from chipper.errors import printable, spelled
 from chipper.parallel.progress import Monitor
 from chipper.quantities import human_bytes, human_seconds
 
-__all__ = ["ConsoleMonitor", "human_bytes", "human_seconds", "print_summary"]
+__all__ = ["ConsoleMonitor", "console", "human_bytes", "human_seconds", "print_summary"]
 
 _LOG_SECONDS = 5.0  # between two log lines of one progress, without a terminal
+
+
+def console(**options: Any) -> Console:
+    """A console of rich that prints text as it is: names in it may look like rich's markup, or like its names of emojis."""
+    return Console(highlight=False, markup=False, emoji=False, **options)
 
 
 class ConsoleMonitor(Monitor):
@@ -26,32 +31,32 @@ class ConsoleMonitor(Monitor):
 
     def __init__(self, session: Session | None = None) -> None:
         self._session = session or Session.current()
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=self._session.quiet)
+        self._console = console(stderr=True, soft_wrap=True, quiet=self._session.quiet)
 
     def note(self, message: str) -> None:
         message = self._spelled(message)
         self._session.log.write(message)
-        self._console.print(self._stamp(message), markup=False)
+        self._console.print(self._stamp(message))
 
     def detail(self, message: str) -> None:
         message = self._spelled(message)
         self._session.log.write(message)
         if self._session.verbose:
-            self._console.print(self._stamp(message), markup=False)
+            self._console.print(self._stamp(message))
 
     def warn(self, message: str) -> None:
         message = self._spelled(message)
         self._session.warnings.append(message)
         self._session.log.write(f"warning: {message}")
-        Console(stderr=True, highlight=False, soft_wrap=True).print(self._stamp(f"warning: {message}"), markup=False)
+        console(stderr=True, soft_wrap=True).print(self._stamp(f"warning: {message}"))
 
     def skip(self, message: str) -> None:
         self._session.skipped += 1
         self.warn(message)
 
     def _spelled(self, message: str) -> str:
-        """The message, with option names spelled as on the command line."""
-        return spelled(message, self._session.flag)
+        """The message, with option names spelled as on the command line, and harmless for a terminal."""
+        return printable(spelled(message, self._session.flag))
 
     def _stamp(self, message: str) -> str:
         return message if self._console.is_terminal else f"{time.strftime('%H:%M:%S')} {message}"
@@ -66,9 +71,14 @@ class ConsoleMonitor(Monitor):
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         with self._timed(what):
             if self._console.is_terminal and not self._session.quiet:
-                columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+                columns = [
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TimeElapsedColumn(),
+                ]
                 with Progress(*columns, TimeRemainingColumn(), console=self._console) as bar:
-                    task = bar.add_task(what, total=total)
+                    task = bar.add_task(printable(what), total=total)
                     yield lambda done: bar.advance(task, done)
             else:
                 yield self._logged(what, total)
@@ -121,10 +131,10 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value)
-    console = Console(highlight=False)
-    console.print(title, style="bold", markup=False, soft_wrap=True)
-    console.print(table)
+        table.add_row(printable(name), printable(value))
+    out = console()
+    out.print(printable(title), style="bold", soft_wrap=True)
+    out.print(table)
 
 
 def _time_by_stage(session: Session) -> str:

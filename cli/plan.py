@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from chipper.cli.command import command
-from chipper.cli.console import ConsoleMonitor, human_bytes, print_table
+from chipper.cli.console import ConsoleMonitor, console, human_bytes, print_table
 from chipper.cli.options import coco_argument, jobs_option, positive_options
 from chipper.cli.session import Session
+from chipper.errors import printable
 from chipper.manifest.summary import data_rows
 from chipper.mining.options import PositiveOptions
 from chipper.parallel.workers import Workers
@@ -80,9 +80,9 @@ def _print_report(title: str, report: dict[str, Any]) -> None:
             f"{level['images_with_chips']:,}",
             f"{level['chip_pixels'] / 1e6:,.1f}",
         )
-    console = Console(highlight=False)
-    console.print()
-    console.print(table)
+    out = console()
+    out.print()
+    out.print(table)
 
     rivals = Table(box=None, pad_edge=False, header_style="cyan")
     for name in ("scale", "chips", "sliding window", "it covers", "for the same coverage"):
@@ -97,9 +97,9 @@ def _print_report(title: str, report: dict[str, Any]) -> None:
             f"{covered:.1%}" if level["boxes_covered"] else "",
             f"{same['windows']:,} ({same['overlap']:.0%} overlap)",
         )
-    console.print()
-    console.print(rivals)
-    console.print()
+    out.print()
+    out.print(rivals)
+    out.print()
     ratio, most = report["pixels_against_whole_images"], report["pixels_against_whole_images_with_negatives"]
     print_table(
         "In all",
@@ -132,15 +132,15 @@ def _times(windows: int, chips: int) -> str:
 
 
 def _print_suggestion(coco: Path, suggestion: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print()
-    console.print("Suggested, because:", style="bold")
+    out = console(soft_wrap=True)
+    out.print()
+    out.print("Suggested, because:", style="bold")
     for reason in suggestion["reasons"]:
-        console.print(f"- {reason}", markup=False)
-    console.print()
+        out.print(f"- {printable(reason)}")
+    out.print()
     _print_report("With these", suggestion["plan"])
-    console.print()
+    out.print()
     command = (
         f"chipper build-positives {coco} --scales {suggestion['scales']} --valid-ranges {suggestion['valid_ranges']}"
     )
-    console.print(command, style="bold", markup=False)
+    out.print(printable(command), style="bold")

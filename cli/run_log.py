@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from chipper import __version__
+from chipper.errors import printable
 from chipper.storage.files import open_in_place, write_all
 
 LOGS = "logs"
@@ -48,7 +49,7 @@ class RunLog:
         if self._workdir is None:
             return
         # later lines are indented, so that each entry can be told from the next
-        text = "\n  ".join("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message).split("\n"))
+        text = "\n  ".join(map(printable, message.split("\n")))
         self._waiting.append(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
         try:
             if self._file is None and self._workdir.is_dir():

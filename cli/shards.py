@@ -142,12 +142,12 @@ def verify(workdir: Workdir, deep: bool, repair: bool, jobs: int) -> None:
     \b
     Example: chipper verify --deep
     """
-    from chipper.errors import ShardError, UnreachableError
+    from chipper.errors import ShardError, UnreachableError, printable
     from chipper.shards.verify import verify_shards
 
     checked = verify_shards(workdir.shards, deep=deep, repair=repair, workers=Workers(jobs), monitor=ConsoleMonitor())
     for fault in (*checked.faults, *checked.unreachable):
-        click.echo(fault, err=True)
+        click.echo(printable(fault), err=True)
     data = {"shards": checked.shards, "samples": checked.samples, "bytes": checked.bytes, "faults": checked.faults}
     print_summary(f"Verified {workdir.shards}", checked.rows, {**data, "unreachable": checked.unreachable})
     if checked.faults:

@@ -13,8 +13,8 @@ import msgspec
 from chipper import __version__
 from chipper.coco.checking import LARGEST_SIDE, usable_name
 from chipper.coco.decoding import collector_paused
-from chipper.errors import AnnotationError, ImageDirectoryError, OptionError, option
-from chipper.formats.files import ImageIndex, ImportOptions, printable, stem_of
+from chipper.errors import AnnotationError, ImageDirectoryError, OptionError, option, printable
+from chipper.formats.files import ImageIndex, ImportOptions, stem_of
 from chipper.formats.items import DECIMALS, EVERY_CATEGORY, AnnotatedImage, Item, clipped, polygon_area
 from chipper.images.finding import find_image_dir
 from chipper.storage.files import atomic

@@ -29,6 +29,7 @@ from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError, read_record
 from chipper.shards.writing import RERUN
 from chipper.storage.files import fingerprint, sync_directory, translate_os_errors
+from chipper.storage.lock import folder_locked
 
 _AT_ONCE = 256  # chips of one task
 _DECIMALS = 7  # of a YOLO coordinate, a fraction of the chip side
@@ -146,16 +147,18 @@ def _new_folder(out: Path) -> Iterator[Path]:
     with translate_os_errors(out):
         _require_new(out)
         folder = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(folder, ignore_errors=True)  # left over from a killed run
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-            sync_directory(folder)
-            os.rename(folder, out)
-            sync_directory(out.parent)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        with folder_locked(folder, option("out")):
+            for left in folder.iterdir():  # by a killed run
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            try:
+                yield folder
+                sync_directory(folder)
+                os.rename(folder, out)
+                sync_directory(out.parent)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
 
 def _chosen(

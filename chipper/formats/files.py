@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from chipper.checks import check_fields, one_of
 from chipper.coco.decoding import collector_paused
-from chipper.errors import AnnotationError, ImageError, OptionError, option
+from chipper.errors import AnnotationError, ImageError, OptionError, option, printable
 from chipper.images.header import Header, own_limit, read_header
 from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
@@ -52,11 +52,6 @@ def at_line(path: Path, line: int, what: str) -> AnnotationError:
 def shorten(text: str, most: int = 80) -> str:
     """``text`` as one printable line of at most ``most`` characters, in quotes."""
     return repr(text if len(text) <= most else f"{text[: most - 3]}...")
-
-
-def printable(text: str) -> str:
-    """``text`` with escapes for line ends and other characters that a terminal cannot show; paths may contain them."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:

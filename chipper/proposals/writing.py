@@ -70,7 +70,10 @@ def write_pickle(path: Path, proposals: Proposals, image_ids: np.ndarray, positi
     """
     arrays = [np.zeros((0, 5), np.float32) for _ in range(records)]
     rows = np.concatenate([proposals.box, proposals.score[:, None]], axis=1).astype(np.float32)
-    for image_id, position in zip(image_ids, positions, strict=True):
-        arrays[position] = rows[proposals.image_id == image_id]
+    order = np.argsort(proposals.image_id, kind="stable")
+    known = proposals.image_id[order]
+    starts, ends = np.searchsorted(known, image_ids, "left"), np.searchsorted(known, image_ids, "right")
+    for position, start, end in zip(positions, starts, ends, strict=True):
+        arrays[position] = rows[order[start:end]]
     with atomic(path) as file:
         pickle.dump(arrays, file, protocol=2)

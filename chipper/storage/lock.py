@@ -91,6 +91,36 @@ def _held(path: Path, me: str, place: str) -> Iterator[None]:
         remove(path)
 
 
+@contextlib.contextmanager
+def folder_locked(folder: Path, place: str) -> Iterator[None]:
+    """Lock a folder that is being filled, which was given by the option ``place``; there is no file in it for the lock.
+
+    Where a file system has no locks, nothing is locked.
+
+    Raises:
+        WorkdirError: another process fills it.
+        OSError: it is a symbolic link, or not a folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        taken = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = not os.path.samestat(os.fstat(descriptor), os.stat(folder))  # its filler has renamed it meanwhile
+        except (BlockingIOError, FileNotFoundError):
+            taken = True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        if taken:
+            raise WorkdirError(
+                f"{folder} is being filled by another process; wait for it to end, or give another {place}"
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _sweep_all(workdir: Path, shards: Path | None) -> None:
     sweep(workdir)
     if shards is not None and is_local(shards):

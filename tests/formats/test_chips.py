@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from chipper.cli.main import main
-from chipper.errors import ChipperError, OptionError, ShardError
+from chipper.errors import ChipperError, OptionError, ShardError, WorkdirError
 from chipper.formats.chips import export_coco, export_yolo
 from chipper.manifest.workdir import Workdir
+from chipper.parallel.progress import Monitor
 from chipper.parallel.workers import Workers
 from chipper.shards.pool import Pool
 
@@ -195,6 +196,27 @@ sets.export_coco(Workdir(Path(sys.argv[1])), Path(sys.argv[2]), val_share=0.3, w
     run(export_coco, workdir, tmp_path / "again")
     assert hashes(tmp_path / "out") == hashes(tmp_path / "again")
     assert sorted(os.listdir(tmp_path)) == ["again", "out"]
+
+
+def test_two_exports_into_one_folder(workdir: Workdir, tmp_path: Path, is_one_line: Any) -> None:
+    export_coco(workdir, tmp_path / "alone", workers=Workers(1))
+    refused = []
+
+    class Second(Monitor):
+        """Starts another export into the same folder while the first one copies."""
+
+        @contextlib.contextmanager
+        def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+            with pytest.raises(WorkdirError) as caught:
+                export_yolo(workdir, tmp_path / "out", workers=Workers(1))
+            refused.append(is_one_line(caught.value))
+            yield lambda done: None
+
+    export_coco(workdir, tmp_path / "out", workers=Workers(1), monitor=Second())
+    assert len(refused) == 1
+    assert "is being filled by another process; wait for it to end, or give another out" in refused[0]
+    names = [sorted(path.relative_to(tmp_path / k) for path in (tmp_path / k).rglob("*")) for k in ("alone", "out")]
+    assert names[0] == names[1]
 
 
 @pytest.mark.parametrize(("epoch", "val"), [(7, 0.1), (-1, 0.1), (0, 1.0), (0, -0.1)])

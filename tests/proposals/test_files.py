@@ -319,6 +319,21 @@ def test_pickle_is_sniper_s(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.box, found.box)
 
 
+def test_a_pickle_holds_the_rows_of_each_image_in_their_order(tmp_path: Path) -> None:
+    """Whatever the order of the images in the file and among the rows; ids may be far apart, and images without rows."""
+    rng = np.random.default_rng(3)
+    ids = rng.choice(2**40, 300, replace=False)
+    image_id = rng.choice(ids[:250], 5000)
+    found = Proposals(image_id, rng.uniform(0, 400, (5000, 4)), rng.random(5000))
+    positions = rng.permutation(350)[:300]
+    write_pickle(tmp_path / "rpn.pkl", found, ids, positions, 350)
+    arrays = pickle.loads((tmp_path / "rpn.pkl").read_bytes())
+    rows = np.hstack([found.box, found.score[:, None]]).astype(np.float32)
+    wanted = {int(p): rows[image_id == k] for k, p in zip(ids, positions, strict=True)}
+    for position, array in enumerate(arrays):
+        np.testing.assert_array_equal(array, wanted.get(position, np.zeros((0, 5), np.float32)))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=4, max_size=4), st.integers(0, 2**32))
 def test_parquet_round_trip(tmp_path_factory: pytest.TempPathFactory, counts: list[int], seed: int) -> None:
