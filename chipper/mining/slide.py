@@ -23,7 +23,7 @@ NODES = 2000
 TOGETHER = 8
 """Number of neighbouring windows that are searched together, in images with many boxes."""
 
-_ROW = 1 << 21  # larger than any canvas side
+_ROW = 1 << 40  # larger than any canvas side; times the images of a part, it fits into 64 bits
 _X, _Y = 1, 2  # two independent random choices for the same window
 
 Floats = npt.NDArray[np.float64]

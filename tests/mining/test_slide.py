@@ -272,6 +272,20 @@ def test_boxes_at_the_edges_of_very_long_canvases() -> None:
     assert found.x.max() == found.y.max() == side - 512
 
 
+@pytest.mark.parametrize("side", [2**21, 2**24, 2**29])
+def test_boxes_of_several_of_the_longest_canvases_keep_apart(side: int) -> None:
+    """2**24 px is the longest image, and a scale is a factor under 32."""
+    boxes = [(0.0, 0.0, 9.0, 9.0), (side - 10.0, 0.0, side - 1.0, 9.0), (side / 2 + 3, 0.0, side / 2 + 12, 9.0)]
+    images = [(side, 16, boxes, 7)] * 3
+    found = run(16, images)
+    np.testing.assert_array_equal(found.image, [0, 0, 0, 1, 1, 1, 2, 2, 2])
+    for number, box in enumerate(boxes * 3):
+        window = found.window_of_box[number]
+        assert found.image[window] == number // 3
+        assert found.x[window] <= box[0]
+        assert found.x[window] + 16 >= box[2]
+
+
 def test_a_window_slides_over_all_places_from_where_it_holds_its_boxes() -> None:
     """A 3 px box in the middle of a wide canvas: a window of 8 px can stand at 6 places on each axis."""
     images = [(40, 40, [(20.0, 20.0, 23.0, 23.0)], seed) for seed in range(3600)]
