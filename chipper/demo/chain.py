@@ -129,7 +129,7 @@ def require_free(folder: Path) -> list[Path]:
         found = sorted(folder.iterdir()) if folder.exists() else []
         strange = [path for path in found if not _is_name(path.name)]
         if found and not strange and not _is_marker(folder / MARKER):
-            strange = found
+            strange = [folder / MARKER] if folder / MARKER in found else found
     if strange:
         raise OptionError(
             f"{folder} contains something other than a demo ({strange[0].name}); give another folder with {option('out')}"

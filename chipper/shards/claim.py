@@ -24,11 +24,13 @@ def require_ours(workdir: Workdir, overwrite: bool) -> None:
     folder = workdir.shards
     if is_inside(folder, workdir.path):
         return
-    mark, here = read_mark(folder), workdir.mark()
+    mark = read_mark(folder)
     if mark is not None:
-        ours = here is not None and mark.id == here.id
+        ours = mark == workdir.mark()
+    elif names := _known_names(folder):
+        ours = _set_id(folder, names[0]) == workdir.dataset().epochs_id
     else:
-        ours = all(_set_id(folder, name) == workdir.dataset().epochs_id for name in _known_names(folder)[:1])
+        ours = True
     if not ours and not overwrite:
         raise WorkdirError(
             f"{folder} holds the shards of another workdir; give another {option('shards')}, or {option('overwrite')} "

@@ -76,8 +76,7 @@ def _held(path: Path, me: str, place: str) -> Iterator[None]:
     """Hold a lock by making a file that must not be there yet."""
     with translate_os_errors(path):
         try:
-            with open(path, "xb", buffering=0) as file:
-                file.write(f"{me} on {platform.node()}\n".encode())
+            open(path, "xb").close()
         except FileExistsError:
             with open_in_place(path) as other:
                 holder = other.read().decode(errors="replace").strip() or "another process"
@@ -86,6 +85,8 @@ def _held(path: Path, me: str, place: str) -> Iterator[None]:
                 f"locks, so if that process was killed, remove {path}"
             ) from None
     try:
+        with translate_os_errors(path), open_in_place(path) as file:
+            file.write(f"{me} on {platform.node()}\n".encode())
         yield
     finally:
         remove(path)

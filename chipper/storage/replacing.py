@@ -7,20 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chipper.errors import OptionError, option
-from chipper.storage.locations import content, is_local, read_range, regular_file
+from chipper.storage.locations import is_local, read_range, regular_file, size_of
 
 _HEAD = 4096
 
 
 def head(path: Path) -> bytes:
-    """The first 4 KiB of a file. Errors as in `chipper.storage.locations.content`."""
+    """The first 4 KiB of a file. Errors as in `chipper.storage.locations.answered`."""
     if not is_local(path):
-        try:
-            return read_range(path, 0, _HEAD)
-        except FileNotFoundError:
-            raise
-        except OSError:  # some servers refuse a range of a file that is shorter
-            return content(path)[:_HEAD]
+        return read_range(path, 0, _HEAD) if size_of(path) else b""
     with regular_file(path).open("rb") as file:
         return file.read(_HEAD)
 
