@@ -134,7 +134,7 @@ def workers_options(function: Callable[..., Any]) -> Callable[..., Any]:
             elif isinstance(value, Workdir):
                 shards = value.shards.absolute() if is_local(value.shards) else value.shards
                 arguments[name] = Workdir(value.path.absolute(), shards)
-        return function(workers=Cluster(jobs, scheduler, arguments["workdir"].path), **arguments)
+        return function(workers=Cluster(jobs, scheduler), **arguments)
 
     return command
 

@@ -84,6 +84,7 @@ def build_positives(
             workdir.clear()
         parts = parts_of(coco.images, coco.annotations)
         place = None if dry_run else workdir
+        workers = workers.sharing(written=[] if dry_run else [workdir.path])
         tasks = [(place, number, *part, options, identity) for number, part in enumerate(parts)]
         receipts: list[_PartCounts] = []
         with monitor.progress("mining positive chips (images)", len(coco.images)) as advance:
@@ -109,7 +110,9 @@ def build_positives(
         if not dry_run:
             skipped = concatenate([coco.skipped, *(receipt.uncovered for receipt in receipts)])
             write_table(workdir.path / "skipped.parquet", skipped.to_arrow(SKIPPED, identity))
-            write_epochs(Manifest(workdir.path, dataset), workers, monitor)
+            manifest = Manifest(workdir.path, dataset)
+            write_epochs(manifest, workers, monitor)
+            manifest.require_written()
             workdir.commit(dataset)
     return dataset
 

@@ -22,7 +22,7 @@ from chipper.columns import (
     concatenate,
 )
 from chipper.grouping import Groups
-from chipper.manifest.dataset import Dataset, Negatives
+from chipper.manifest.dataset import DATASET, Dataset, Negatives
 from chipper.manifest.epoch_lists import write_epochs
 from chipper.manifest.tables import Manifest, write_part
 from chipper.manifest.workdir import Workdir
@@ -77,6 +77,7 @@ def mine_negatives(
         with monitor.stage(f"reading {proposals_path}"):
             file = open_proposals(proposals_path, *manifest.image_places(), dataset.source.image_records)
         identity = fingerprint(dataset.id.encode(), file.hash.encode(), msgspec.json.encode(vars(negative)))
+        workers = workers.sharing([] if dry_run else [workdir.path], [workdir.path / DATASET, proposals_path])
         tasks = [(manifest, file, part, negative, identity, dry_run) for part in manifest.parts]
         receipts: list[_PartCounts] = []
         with monitor.progress("mining negative chips (images)", dataset.counts["images"]) as advance:
@@ -92,7 +93,9 @@ def mine_negatives(
             dataset, negatives=Negatives(identity, proposals_path.name, file.hash, dict(vars(negative)), totals)
         )
         if not dry_run:
-            write_epochs(Manifest(workdir.path, dataset), workers, monitor)
+            manifest = Manifest(workdir.path, dataset)
+            write_epochs(manifest, workers, monitor)
+            manifest.require_written()
             workdir.commit(dataset)
     return dataset
 

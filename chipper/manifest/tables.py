@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Ints, Labels, concatenate
-from chipper.errors import ChipperError, WorkdirError, option
+from chipper.errors import ChipperError, StorageError, WorkdirError, option
 from chipper.images.finding import find_image_dir
 from chipper.manifest.checking import (
     fault_of_annotations,
@@ -123,6 +123,22 @@ class Manifest:
     def epoch_path(self, epoch: int) -> Path:
         """The file of one epoch."""
         return self.folder / "epochs" / f"epoch-{epoch:03d}.parquet"
+
+    def require_written(self) -> None:
+        """Look for every table, before dataset.json says that they are there; workers on other machines wrote them.
+
+        Raises:
+            StorageError: a table is missing.
+        """
+        whole = [(table, WHOLE) for table in (IMAGES, ANNOTATIONS)]
+        of_chips = [(table, kind) for table in (CHIPS, LABELS) for kind in self.kinds]
+        tables = [_part_path(self.folder, table, part, kind) for table, kind in whole + of_chips for part in self.parts]
+        epochs = [self.epoch_path(epoch) for epoch in range(self.options.epochs)]
+        for path in (*tables, *epochs):
+            if not path.is_file():
+                raise StorageError(
+                    f"{path} was written, but is not there; check that disk, and run the same command again"
+                )
 
     def epoch(self, epoch: int) -> Ints:
         """Chip ids of one epoch, in order."""

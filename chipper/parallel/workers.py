@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from chipper.errors import OptionError, option
@@ -47,6 +48,10 @@ class Workers:
         if hasattr(os, "sched_getaffinity"):  # not on macOS
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
+
+    def sharing(self, written: Sequence[Path] = (), read: Sequence[Path] = ()) -> Workers:
+        """The workers for tasks that write to the folders ``written`` and read ``read``. On one machine all see the same."""
+        return self
 
     def threads(self, function: Callable[..., R], tasks: Sequence[tuple[Any, ...]]) -> Iterator[R]:
         """Results in the order of ``tasks``, for functions whose loops release the GIL.

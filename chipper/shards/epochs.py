@@ -23,7 +23,16 @@ from chipper.shards.claim import require_ours
 from chipper.shards.export import write_train_index
 from chipper.shards.options import ExportOptions
 from chipper.shards.pool import Pool
-from chipper.shards.writing import Receipt, Sample, is_shard_file, open_shard, plan_hash, read_receipts, shard_name
+from chipper.shards.writing import (
+    Receipt,
+    Sample,
+    is_shard_file,
+    open_shard,
+    plan_hash,
+    read_receipts,
+    require_written,
+    shard_name,
+)
 from chipper.storage.files import remove, write_json
 from chipper.storage.locations import answered, has_listing, is_there, reconnect, sizes_in
 from chipper.storage.lock import locked
@@ -67,6 +76,7 @@ def export_epochs(
     with locked(workdir.path, "export-shards", workdir.shards):
         pool = Pool(workdir.shards)
         done: dict[tuple[int, str], Receipt] = {}
+        written: dict[int, list[Receipt]] = {}
         names: dict[int, list[str]] = {}
         tasks = []
         for epoch in range(manifest.options.epochs):
@@ -84,9 +94,12 @@ def export_epochs(
                 else:
                     tasks.append((workdir.shards, pool.set.id, epoch, name, some, content))
         with monitor.progress("copying chips into epochs", sum(task[4].size for task in tasks)) as advance:
-            for epoch, receipt in workers.processes(_copy_shard, tasks):
+            for epoch, receipt in workers.sharing([workdir.shards]).processes(_copy_shard, tasks):
                 done[epoch, receipt.name] = receipt
+                written.setdefault(epoch, []).append(receipt)
                 advance(receipt.samples)
+        for epoch, some_written in written.items():
+            require_written(epoch_folder(workdir.shards, epoch), some_written)
         for epoch, wanted in names.items():
             folder, whole = epoch_folder(workdir.shards, epoch), [done[epoch, name] for name in wanted]
             size = sum(receipt.bytes for receipt in whole)

@@ -37,6 +37,7 @@ from chipper.shards.writing import (
     is_shard_file,
     read_receipts,
     receipt_path,
+    require_written,
     tar_path,
 )
 from chipper.storage.files import remove, write_json, write_table
@@ -157,6 +158,7 @@ def export_shards(
         images, done, missing = plan.image_dir, dict(plan.done), plan.missing
         if missing:
             remove(workdir.shards / DATASET)
+        workers = workers.sharing([workdir.shards], [workdir.path / DATASET, images])
         limit = max(options.max_errors, options.max_error_share * manifest.dataset.counts["images"])
         faults = [fault for receipt in done.values() for fault in receipt.faults]
         rendered = _render(workdir, manifest.dataset.epochs_id, images, missing, options, workers, monitor)
@@ -178,6 +180,7 @@ def export_shards(
                     receipt_path(workdir.shards, receipt.name)
                 )  # the shard has no samples, so it must be rendered again
             raise too_many([fault for _, fault in exported.faults], images)
+        require_written(workdir.shards, [receipt for receipt in exported.receipts if receipt.name not in plan.done])
         _commit(manifest, workdir.shards, exported, options)
     return exported
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chipper.errors import ShardError, WorkdirError
+from chipper.errors import ShardError, StorageError, WorkdirError
 from chipper.schemas import FORMAT_VERSION, SHARD_INDEX
 from chipper.shards.samples import KEY
 from chipper.storage.files import (
@@ -136,6 +136,22 @@ def read_receipts(folder: Path, names: Sequence[str]) -> dict[str, Receipt]:
             if receipt.name == name and receipt.bytes == sizes.get(f"{name}.tar"):
                 found[name] = receipt
     return found
+
+
+def require_written(folder: Path, receipts: Sequence[Receipt]) -> None:
+    """Look for shards that workers, perhaps on other machines, say they have written.
+
+    Raises:
+        StorageError: a shard is missing, or another one is in its place.
+        UnreachableError: the folder is remote, and cannot be read now.
+    """
+    there = read_receipts(folder, [receipt.name for receipt in receipts])
+    lost = [receipt.name for receipt in receipts if there.get(receipt.name) != receipt]
+    if lost:
+        raise StorageError(
+            f"{len(lost)} of {len(receipts)} shards, the first {lost[0]}, were written, but are not in {folder}; "
+            f"check that disk, and run the same command again"
+        )
 
 
 def read_index(folder: Path, receipt: Receipt, data: bytes | None = None) -> pa.Table:

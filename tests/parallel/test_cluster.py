@@ -99,7 +99,7 @@ def test_the_bytes_are_the_same_for_any_number_of_workers_and_on_a_cluster(
         proposals = tmp_path / "rpn.parquet"
         write_parquet(proposals, loaded)
     ways: dict[str, Workers] = {f"{jobs} jobs": Workers(jobs) for jobs in (1, 2, 3)}
-    ways["dask"] = Cluster(1, address, tmp_path)
+    ways["dask"] = Cluster(1, address)
     found = {}
     for name, workers in ways.items():
         whole_run(tmp_path / name / "chips", drawn.coco, drawn.images, proposals, workers)
@@ -111,7 +111,7 @@ def test_the_bytes_are_the_same_for_any_number_of_workers_and_on_a_cluster(
 
 
 def test_coco128_on_a_cluster(address: str, coco128: Path, tmp_path: Path, hashes: Any) -> None:
-    for name, workers in (("one", Workers(1)), ("dask", Cluster(1, address, tmp_path))):
+    for name, workers in (("one", Workers(1)), ("dask", Cluster(1, address))):
         workdir = Workdir(tmp_path / name)
         build_positives(
             coco128 / "instances.json", workdir, PositiveOptions.parse(), image_dir=coco128 / "images", workers=workers
@@ -130,7 +130,7 @@ def test_a_task_whose_worker_is_killed_is_done_again(mortal: str, tmp_path: Path
         return k * k
 
     marker = tmp_path / "marker"
-    results = list(Cluster(1, mortal, tmp_path).threads(square, [(marker, k) for k in range(12)]))
+    results = list(Cluster(1, mortal).threads(square, [(marker, k) for k in range(12)]))
     assert marker.exists()
     assert results == [k * k for k in range(12)]
 
@@ -162,7 +162,7 @@ def test_a_worker_killed_in_every_stage_changes_no_byte(
 
     whole_run(tmp_path / "one", drawn.coco, drawn.images, drawn.proposals, Workers(1))
     monkeypatch.setattr(Cluster, "_results", with_kills)
-    whole_run(tmp_path / "dask", drawn.coco, drawn.images, drawn.proposals, Cluster(1, mortal, tmp_path))
+    whole_run(tmp_path / "dask", drawn.coco, drawn.images, drawn.proposals, Cluster(1, mortal))
     assert {path.name for path in tmp_path.glob("chipper.*")} == {
         "chipper.manifest.build_positives._mine_part",
         "chipper.manifest.epoch_lists._write_epoch",
@@ -178,7 +178,7 @@ def test_shards_are_whole_when_a_worker_is_killed_half_way(
     from distributed import Client
 
     found = {}
-    for name, workers in (("one", Workers(2)), ("dask", Cluster(1, mortal, tmp_path))):
+    for name, workers in (("one", Workers(2)), ("dask", Cluster(1, mortal))):
         workdir = Workdir(tmp_path / name)
         options = PositiveOptions.parse()
         build_positives(coco128 / "instances.json", workdir, options, image_dir=coco128 / "images", workers=Workers(1))
@@ -210,7 +210,7 @@ def test_a_task_that_always_kills_its_worker_ends_the_run(mortal: str, tmp_path:
 
     def run() -> None:
         try:
-            for result in Cluster(1, mortal, tmp_path).processes(work, [(k,) for k in range(5)]):
+            for result in Cluster(1, mortal).processes(work, [(k,) for k in range(5)]):
                 results.append(result)
                 if result == 3:
                     seen.touch()
@@ -231,7 +231,7 @@ def test_an_error_of_a_task_arrives_as_itself(address: str, tmp_path: Path) -> N
         raise ProposalError(f"number {k}")
 
     with pytest.raises(ProposalError, match="number 0"):
-        list(Cluster(1, address, tmp_path).threads(work, [(k,) for k in range(5)]))
+        list(Cluster(1, address).threads(work, [(k,) for k in range(5)]))
 
 
 def test_an_error_of_a_command_is_the_same_as_on_one_machine(
@@ -240,7 +240,7 @@ def test_an_error_of_a_command_is_the_same_as_on_one_machine(
     workdir = build(own_drawn.coco, tmp_path / "chips", image_dir=own_drawn.images)
     (own_drawn.images / own_drawn.names[2]).write_bytes(b"no image")
     messages = []
-    for workers in (Workers(1), Cluster(1, address, tmp_path)):
+    for workers in (Workers(1), Cluster(1, address)):
         with pytest.raises(ImageError) as caught:
             export_shards(workdir, ExportOptions(on_error="fail"), workers=workers)
         messages.append(is_one_line(caught.value))
@@ -260,7 +260,7 @@ def test_only_some_tasks_wait_in_the_scheduler(address: str, tmp_path: Path, mon
 
     monkeypatch.setattr(distributed.Client, "submit", counted)
     waiting = []
-    for k, result in enumerate(Cluster(1, address, tmp_path).threads(abs, [(-k,) for k in range(100)])):
+    for k, result in enumerate(Cluster(1, address).threads(abs, [(-k,) for k in range(100)])):
         assert result == k
         waiting.append(len(submitted) - k)
     assert 2 <= max(waiting) <= 2 * chipper.parallel.cluster._AHEAD
@@ -279,7 +279,7 @@ def test_nothing_is_left_in_the_scheduler(address: str, tmp_path: Path) -> None:
     def left(dask_scheduler: Any) -> tuple[int, list[str]]:
         return len(dask_scheduler.tasks), [client for client in dask_scheduler.clients if client != "fire-and-forget"]
 
-    cluster = Cluster(1, address, tmp_path)
+    cluster = Cluster(1, address)
     assert sum(cluster.threads(abs, [(k,) for k in range(20)])) == 190
     with pytest.raises(ProposalError):
         list(cluster.threads(fail, [(k,) for k in range(20)]))
@@ -297,7 +297,7 @@ def test_a_scheduler_that_goes_away_ends_the_run(tmp_path: Path, is_one_line: An
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
-        results = Cluster(1, cluster.scheduler_address, tmp_path).threads(time.sleep, [(0,), (60,)])
+        results = Cluster(1, cluster.scheduler_address).threads(time.sleep, [(0,), (60,)])
         assert next(results) is None
         cluster.close()
         with pytest.raises(ClusterError) as caught:
@@ -314,11 +314,10 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
         return is_one_line(caught.value)
 
     monkeypatch.setattr(chipper.parallel.cluster, "_SECONDS", 2)
-    assert "no dask scheduler at tcp://127.0.0.1:9" in message(Cluster(1, "tcp://127.0.0.1:9", tmp_path))
-    assert "no dask scheduler at nonsense://x" in message(Cluster(1, "nonsense://x", tmp_path))
-    assert "does not see" in message(Cluster(1, address, tmp_path / "nowhere"))
+    assert "no dask scheduler at tcp://127.0.0.1:9" in message(Cluster(1, "tcp://127.0.0.1:9"))
+    assert "no dask scheduler at nonsense://x" in message(Cluster(1, "nonsense://x"))
     monkeypatch.setattr(chipper.parallel.cluster, "__version__", "0.0.0")
-    assert "this is 0.0.0" in message(Cluster(1, address, tmp_path))
+    assert "this is chipper 0.0.0" in message(Cluster(1, address))
 
 
 def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_line: Any) -> None:
@@ -326,7 +325,7 @@ def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(chipper.parallel.cluster, "_SECONDS", 2)
     with LocalCluster(n_workers=0, dashboard_address=":0") as cluster, pytest.raises(ClusterError) as caught:
-        list(Cluster(1, cluster.scheduler_address, tmp_path).threads(abs, [(1,)]))
+        list(Cluster(1, cluster.scheduler_address).threads(abs, [(1,)]))
     assert "has no workers" in is_one_line(caught.value)
 
 
@@ -335,7 +334,7 @@ def test_without_dask_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DependencyError) as caught:
-        list(Cluster(1, "tcp://127.0.0.1:9", tmp_path).threads(abs, [(1,)]))
+        list(Cluster(1, "tcp://127.0.0.1:9").threads(abs, [(1,)]))
     assert "pip install" in is_one_line(caught.value)
 
 
