@@ -25,6 +25,8 @@ from collections.abc import Callable
 
 _LONGEST = 600  # characters; a message that quotes a file could be longer
 _OPTION = re.compile("\ue000(\\w+)\ue001")  # two code points from Unicode's private use area
+_USER = re.compile(r"(\w[\w+.-]+:/{1,2})[^/\s\"'<>]*@")  # a path has one of the slashes
+_QUERY = re.compile(r"(\w[\w+.-]+://[^\s\"'<>?]*\?)[^\s\"'<>]*[^\s\"'<>;,.)]")
 
 
 def option(name: str) -> str:
@@ -37,8 +39,17 @@ def spelled(text: str, flag: Callable[[str], str] = str) -> str:
     return _OPTION.sub(lambda found: flag(found[1]), text)
 
 
+def without_secrets(text: str) -> str:
+    """``text`` with ``***`` for the user and password, and for the query, of every URL in it: ``http://***@host/a?***``."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", text)) if ":/" in text else text
+
+
 def printable(text: str) -> str:
-    """``text`` with escapes for line ends and for what a terminal cannot show or would obey; names may contain them."""
+    """``text`` with escapes for line ends and for what a terminal cannot show or would obey; names may contain them.
+
+    Secrets in URLs are left out.
+    """
+    text = without_secrets(text)
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

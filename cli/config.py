@@ -19,7 +19,7 @@ import click
 import msgspec
 import yaml
 
-from chipper.errors import OptionError
+from chipper.errors import OptionError, without_secrets
 from chipper.manifest.workdir import Workdir
 from chipper.storage.files import atomic, read_bytes
 
@@ -109,9 +109,9 @@ def options_of(context: click.Context) -> dict[str, Any]:
         if value is None or value == ():
             continue
         if isinstance(value, tuple):
-            value = [str(entry) for entry in value]
+            value = [without_secrets(str(entry)) for entry in value]
         elif not isinstance(value, bool | int | float):
-            value = str(value)
+            value = without_secrets(str(value))
         long = [word.lstrip("-") for word in parameter.opts if word.startswith("--")]
         effective[long[0] if long else str(parameter.name)] = value
     return effective

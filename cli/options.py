@@ -94,6 +94,8 @@ shards_option = click.option(
 image_dir_option = click.option(
     "--image-dir",
     type=LOCATION,
+    envvar="CHIPPER_IMAGE_DIR",
+    show_envvar=True,
     help="Folder or URL of the images; by default chipper searches beside the COCO file, then around its folder.",
 )
 dry_run_option = click.option(

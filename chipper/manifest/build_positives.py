@@ -14,7 +14,7 @@ from chipper import __version__
 from chipper.coco.checking import Skip, skipped_columns
 from chipper.coco.reading import Coco, read_coco
 from chipper.columns import POSITIVE, Annotations, Images, Skipped, concatenate
-from chipper.errors import WorkdirError, option
+from chipper.errors import WorkdirError, option, without_secrets
 from chipper.manifest.dataset import Dataset, SourceFile, dataset_id
 from chipper.manifest.epoch_lists import write_epochs
 from chipper.manifest.tables import Manifest, write_part
@@ -198,7 +198,7 @@ def _as_option(name: str, value: Any) -> str:
 
 
 def _from(workdir: Path, path: Path) -> str:
-    """``path`` relative to the workdir, so that both can be moved together; a URL is not changed."""
+    """``path`` relative to the workdir, so that both can be moved together; a URL without its secrets."""
     if not is_local(path):
-        return str(path)
+        return without_secrets(str(path))
     return Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chipper.columns import NEGATIVE, POSITIVE, Annotations, Chips, Columns, Images, Ints, Labels, concatenate
-from chipper.errors import ChipperError, StorageError, WorkdirError, option
+from chipper.errors import ImageDirectoryError, StorageError, WorkdirError, option
 from chipper.images.finding import find_image_dir
 from chipper.manifest.checking import (
     fault_of_annotations,
@@ -21,11 +21,11 @@ from chipper.manifest.checking import (
     fault_of_labels,
     fault_of_references,
 )
-from chipper.manifest.dataset import DATASET, REBUILD, REMINE, Dataset
+from chipper.manifest.dataset import REBUILD, REMINE, Dataset
 from chipper.mining.options import PositiveOptions
 from chipper.schemas import ANNOTATIONS, CHIPS, EPOCH, IMAGES, LABELS, Table
 from chipper.storage.files import read_table, write_table
-from chipper.storage.locations import is_local, location
+from chipper.storage.locations import is_local
 
 T = TypeVar("T", bound=Columns)
 WHOLE = "part"
@@ -151,18 +151,19 @@ class Manifest:
     def image_dir(self, given: Path | None) -> Path:
         """The folder of the images: ``given``, the recorded one, or one of the usual folders next to the COCO file.
 
+        A recorded URL is not used: who wrote the workdir would choose what this machine asks a server for.
+
         Raises:
-            ImageDirectoryError: none of these folders holds the images.
+            ImageDirectoryError: none of these folders holds the images, or a URL is recorded and none is given.
         """
         names = [str(name) for part in self.parts for name in self.images(part).file_name]
         recorded = self.dataset.image_dir
         if given is None and recorded:
-            try:
-                given = location(recorded) if "://" in recorded else self.folder / recorded
-            except ChipperError as error:
-                raise WorkdirError(
-                    f"{self.folder / DATASET}: the image_dir {error}, or another one with {option('image_dir')}"
-                ) from None
+            if "://" in recorded:
+                raise ImageDirectoryError(
+                    f"the images of {self.folder} are at {recorded}; give that, or a copy, with {option('image_dir')}"
+                )
+            given = self.folder / recorded
         found = find_image_dir(self.folder / self.dataset.source.path, names, given)
         return found.resolve() if is_local(found) else found
 

@@ -130,7 +130,7 @@ def test_the_commands_take_urls(bucket: str, drawn: Any, tmp_path: Path) -> None
     workdir = ["--workdir", str(tmp_path / "chips")]
     lines = (
         ["build-positives", str(drawn.coco), "--image-dir", f"{bucket}/images", *workdir],
-        ["export-shards", "--shards", f"{bucket}/shards", *workdir, "--jobs", "1"],
+        ["export-shards", "--image-dir", f"{bucket}/images", "--shards", f"{bucket}/shards", *workdir, "--jobs", "1"],
         ["verify", "--deep", "--shards", f"{bucket}/shards", *workdir, "--jobs", "1"],
         ["export-yolo", "--out", str(tmp_path / "yolo"), "--shards", f"{bucket}/shards", *workdir],
     )
