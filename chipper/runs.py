@@ -21,9 +21,10 @@ from chipper.images.options import PixelOptions
 from chipper.manifest.workdir import Workdir
 from chipper.mining.options import PositiveOptions
 from chipper.storage.files import atomic, read_struct
-from chipper.storage.locations import regular_file
+from chipper.storage.locations import open_file
 
 CONFIG, METRICS = "run.json", "metrics.jsonl"
+_LONGEST_LINE, _MOST_NAMES = 1 << 16, 64  # of the metrics; a line has a few hundred bytes
 CHECKPOINT = re.compile(r"checkpoint-(\d{8})\.pt")
 COUNTS = ("positive_anchors", "foreground_rois", "rois")
 
@@ -151,15 +152,21 @@ def read_metrics(run_dir: Path) -> Iterator[Row]:
     Raises:
         OSError: the file is not there or cannot be read.
     """
-    with regular_file(run_dir / METRICS).open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
+    with open_file(run_dir / METRICS) as file:
+        while line := file.readline(_LONGEST_LINE):
             try:
                 row = msgspec.convert(json.loads(line), Row)
             except (ValueError, RecursionError):
                 return
-            if "step" not in row:
+            if not _is_step(row):
                 return
             yield row
+
+
+def _is_step(row: Row) -> bool:
+    whole = [value for value in row.values() if isinstance(value, int)]
+    counted = isinstance(row.get("step"), int) and isinstance(row.get("total_steps", 0), int)
+    return counted and len(row) <= _MOST_NAMES and all(abs(value) < 1 << 63 for value in whole)
 
 
 def drop_later_steps(run_dir: Path, after_step: int) -> None:

@@ -22,6 +22,8 @@ import yaml
 from chipper.errors import OptionError, without_secrets
 from chipper.manifest.workdir import Workdir
 from chipper.storage.files import atomic, read_bytes
+from chipper.storage.locations import content as content_of
+from chipper.storage.yaml_files import YamlError, read_yaml
 
 OPTIONS = "options.yaml"
 """In the workdir: the options of the last run of each command, in the format that ``--config`` reads."""
@@ -71,11 +73,9 @@ def defaults_from(path: Path, command: click.Command, commands: Iterable[str], k
 def _read(path: Path) -> dict[str, Any]:
     data = read_bytes(path, OptionError, "--config", "give a YAML file")
     try:
-        # every scalar stays text, as on the command line: YAML would read 32:50 as a base-60 number
-        content = yaml.load(data, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise OptionError(f"{path} is not YAML ({what}); write `option: value` on each line") from None
+        content = read_yaml(data, as_text=True)
+    except YamlError as error:
+        raise OptionError(f"{path} is not YAML ({error}); write `option: value` on each line") from None
     if content is None or content == "":
         return {}
     if not isinstance(content, dict):
@@ -132,8 +132,8 @@ def keep_options(workdir: Path, command: str, options: dict[str, Any]) -> None:
     path = workdir / OPTIONS
     kept = {name: value for name, value in options.items() if name.replace("-", "_") not in _HOW}
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError):
+        content = read_yaml(content_of(path))
+    except (OSError, YamlError):
         content = None
     content = content if isinstance(content, dict) else {}  # the file does not exist yet, or is damaged
     content[command] = kept

@@ -21,6 +21,7 @@ from chipper.cli.options import (
     workdir_option,
     workers_options,
 )
+from chipper.columns import Proposals
 from chipper.detection.specs import PROPOSALS
 from chipper.images.options import PixelOptions
 from chipper.inference.planning import METHODS, plan_prediction, plan_proposals, require_results_place
@@ -91,11 +92,25 @@ def propose(
         ]
         print_summary(f"Proposals in {out} (dry run: nothing written)", rows, {"out": str(out), "images": len(images)})
         return
+    records = workdir.dataset().source.image_records
+
+    def save(found: Proposals) -> None:
+        write_proposals(out, found, images, records)
+
     if plan.run_dir is None:
         from chipper.proposals.selective_search import selective_search
 
         limit = per_scale * len(plan.pyramid.scales)
-        found = selective_search(images, plan.image_dir, limit, workers=workers, monitor=monitor, pixels=plan.pixels)
+        found = selective_search(
+            images,
+            plan.image_dir,
+            limit,
+            workers=workers,
+            monitor=monitor,
+            pixels=plan.pixels,
+            out=out,
+            save=save,
+        )
     else:
         from chipper.detection.predict import propose as propose_all
 
@@ -107,9 +122,10 @@ def propose(
             device=device,
             per_scale=per_scale,
             pixels=plan.pixels,
+            out=out,
+            save=save,
             monitor=monitor,
         )
-    write_proposals(out, found, images, workdir.dataset().source.image_records)
     rows = [
         ("images", f"{len(images):,}"),
         ("proposals", f"{len(found):,}"),

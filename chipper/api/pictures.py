@@ -19,6 +19,7 @@ from chipper.manifest.workdir import Workdir
 from chipper.parallel.progress import LOGGED, Monitor
 from chipper.pictures.preview import PreviewOptions
 from chipper.pictures.preview import preview as draw
+from chipper.storage.locations import content
 
 PIXEL_OPTIONS = {f.name: f.default for f in fields(PixelOptions)}
 PREVIEW_OPTIONS = {f.name: f.default for f in fields(PreviewOptions) if f.name not in ("image_ids", "pixels")}
@@ -48,7 +49,7 @@ class Pictures(Sequence[Path]):
 
 
 def _shown(path: Path) -> str:
-    data = path.read_bytes()
+    data = content(path)
     with open_image(io.BytesIO(data)) as image:
         size = image.size
     return jpeg(data, html.escape(os.fspath(path)), size)

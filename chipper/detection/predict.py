@@ -27,10 +27,10 @@ from chipper.inference.picture import Picture
 from chipper.inference.planning import require_results_place
 from chipper.inference.scales import SCORE_FLOOR, InferenceScales
 from chipper.parallel.progress import SILENT, Monitor
+from chipper.proposals.journal import ProposalJournal
 from chipper.runs import read_config
 from chipper.storage.files import fingerprint, fingerprint_of, write_json
-from chipper.storage.journal import Journal
-from chipper.storage.locations import is_local
+from chipper.storage.journal import Journal, place_beside
 
 T = TypeVar("T")
 
@@ -107,10 +107,9 @@ def predict(
         str(image_dir),
         *(c.tolist() for c in vars(images).values()),
     ]
-    beside = out.with_name(f"{out.name}.partial") if out is not None and is_local(out) else None
     belongs_to = fingerprint(fingerprint_of(find_checkpoint(run_dir)).encode(), repr(asked).encode())
     with (
-        Journal(beside, belongs_to) as journal,
+        Journal(place_beside(out), belongs_to) as journal,
         monitor.progress("detecting (images)", len(images)) as advance,
     ):
         if journal.found:
@@ -142,11 +141,14 @@ def propose(
     device: str = "auto",
     per_scale: int = PROPOSALS,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+    out: Path | None = None,
+    save: Callable[[Proposals], None] = lambda found: None,
     monitor: Monitor = SILENT,
 ) -> Proposals:
     """The RPN's best ``per_scale`` proposals of every image at every scale (SNIPER, section 3.2), in source px.
 
-    The other arguments and the errors are those of `predict`; a run of a proposal network alone will do.
+    ``save`` writes them to ``out``, beside which they are kept until then. The other arguments and the errors are those of
+    `predict`; a run of a proposal network alone will do.
     """
     at_least("per_scale", per_scale, 1)
     where = pick_device(device)
@@ -155,15 +157,22 @@ def propose(
     pyramid = pyramid or InferenceScales.of(run_dir)
     pixels = pixels.over(read_config(run_dir).pixel_options)
     look = partial(propose_image, model, device=where, limit=per_scale)
-    ids, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4))], [np.zeros(0)]
-    with monitor.progress("proposing (images)", len(images)) as advance:
-        for image_id, _, _, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor):
+    asked = [__version__, fingerprint_of(find_checkpoint(run_dir)), pyramid, per_scale, pixels, str(image_dir)]
+    with (
+        ProposalJournal(out, asked, images, monitor) as journal,
+        monitor.progress("proposing (images)", len(images)) as advance,
+    ):
+        known = journal.known
+        advance(len(known))
+        for image_id, _, _, found in _looked_at(images, image_dir, pixels, pyramid, look, monitor, known):
             best = np.argsort(-found.scores, kind="stable")
-            ids.append(np.full(best.size, image_id))
-            boxes.append(found.boxes[best].astype(np.float64))
-            scores.append(found.scores[best].astype(np.float64))
+            journal.add(image_id, np.concatenate([found.boxes[best], found.scores[best, None]], axis=1))
             advance(1)
-    return Proposals(np.concatenate(ids), np.concatenate(boxes), np.concatenate(scores))
+        proposals = journal.proposals()
+        save(proposals)
+        if out is not None:
+            journal.remove()
+    return proposals
 
 
 def _results(

@@ -23,7 +23,7 @@ from chipper.errors import ChipperError, ShardError, UnreachableError
 from chipper.shards.pool import Pool
 from chipper.shards.samples import SampleError
 from chipper.shards.writing import tar_path
-from chipper.storage.locations import answered, reconnect
+from chipper.storage.locations import answered, open_file, reconnect
 
 _RERUN = "run `chipper export-shards --layout epochs` again"
 _Sample = tuple[int, bytes, bytes]  # place in its tar, JPEG, record
@@ -88,7 +88,7 @@ class EpochStream(IterableDataset["Batch | ChipperError"]):
         first, path = int(self._first[tar]), self.path(tar)
         own = self._crc[first : int(self._first[tar + 1]) if tar + 1 < self._first.size else None].tolist()
         try:
-            with answered(path, lambda: reconnect(path).open("rb")) as file:
+            with open_file(reconnect(path)) as file:
                 found = group_by_keys(tar_file_expander([{"url": str(path), "stream": _Answered(path, file)}]))
                 for k, (crc, sample) in enumerate(zip(own, found, strict=False)):
                     jpeg, record = sample.get("jpg", b""), sample.get("json", b"")

@@ -10,6 +10,7 @@ from chipper.errors import CheckpointError, option
 from chipper.evaluation.scores import Evaluation
 from chipper.storage.files import read_struct, write_json
 
+PER_CLASS = {"AP", "AP50", "AP75", "AR100"}
 EVALUATION = "evaluation.json"  # in the folder of a training run
 
 
@@ -23,6 +24,16 @@ class SavedEvaluation(msgspec.Struct):
     per_class: dict[str, dict[str, float]]
     curves: dict[str, list[float]]
     recall: list[float]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a number is missing."""
+        if any(not numbers.keys() >= PER_CLASS for numbers in self.per_class.values()):
+            raise ValueError(f"a class lacks one of {', '.join(sorted(PER_CLASS))}")
+        if (
+            any(len(curve) != len(self.recall) for curve in self.curves.values())
+            or not self.curves.keys() <= self.per_class.keys()
+        ):
+            raise ValueError("its curves do not belong to its classes")
 
 
 def require_run(run_dir: Path) -> None:

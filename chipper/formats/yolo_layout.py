@@ -10,8 +10,10 @@ from typing import Any
 from chipper.errors import AnnotationError, OptionError, option
 from chipper.formats.files import IMAGE_SUFFIXES, ImportOptions, files_below, read_classes, read_lines, shorten
 from chipper.storage.files import read_bytes
+from chipper.storage.yaml_files import YamlError, read_yaml
 
 _NAMES = ("classes.txt", "labels/classes.txt", "obj.names")
+_MOST_CLASSES = 100_000  # that are named by number
 _CURE = "give a data.yaml, or a folder with images and labels"
 
 
@@ -72,17 +74,11 @@ def _of_folder(folder: Path, split: str | None, options: ImportOptions) -> YoloS
 
 
 def _of_yaml(path: Path, split: str, options: ImportOptions) -> YoloSet:
-    import yaml
-
     text = read_bytes(path, AnnotationError, "data set file", _CURE)
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise AnnotationError(f"{path}{where}: not YAML; {_CURE}") from None
-    except RecursionError:
-        raise AnnotationError(f"{path} is nested too deeply; {_CURE}") from None
+        content = read_yaml(text)
+    except YamlError as error:
+        raise AnnotationError(f"{path} is not YAML ({error}); {_CURE}") from None
     if not isinstance(content, dict):
         raise AnnotationError(f"{path} is not a data.yaml with names and train; {_CURE}")
     if "validation" in content:
@@ -142,6 +138,10 @@ def _listed(path: Path, data: YoloSet) -> None:
 def _names(path: Path, content: dict[Any, Any]) -> dict[int, str]:
     names = content.get("names")
     if names is None and isinstance(content.get("nc"), int):
+        if content["nc"] > _MOST_CLASSES:
+            raise AnnotationError(
+                f"{path}: nc is {content['nc']:,}, and there are no names; give the {_MOST_CLASSES:,} or fewer"
+            )
         names = [f"class_{k}" for k in range(content["nc"])]  # as in ultralytics
     numbered = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(numbered, dict) or not numbered:

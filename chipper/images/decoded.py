@@ -27,7 +27,7 @@ from chipper.images.header import TURNED, UPRIGHT, UnknownFormatError, open_imag
 from chipper.images.options import PixelOptions
 from chipper.images.source import Box, ImageSource, Part
 from chipper.images.windowed import WindowedImage
-from chipper.storage.locations import readable
+from chipper.storage.locations import open_file, readable
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -149,7 +149,7 @@ def _steady(path: Path) -> Iterator[IO[bytes]]:
     if not isinstance(found, Path):
         yield found
         return
-    with open(found, "rb") as file:
+    with open_file(found) as file:
         before = os.fstat(file.fileno())
         yield file
         after = os.fstat(file.fileno())

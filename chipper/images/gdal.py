@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipper.errors import DependencyError, ImageError, option
-from chipper.storage.locations import is_local, regular_file
+from chipper.storage.locations import is_local, open_file
 
 CACHE = 64  # MB of decoded blocks that GDAL keeps
 LARGEST_BLOCK = 1 << 28  # bytes of one block of all bands; GDAL always decodes complete blocks
@@ -80,7 +80,7 @@ class RasterFile:
         self._stack = ExitStack()
         with self._reading(), ExitStack() as unwound:
             unwound.callback(self._stack.close)
-            self._file: IO[bytes] = self._stack.enter_context(regular_file(path).open("rb"))
+            self._file: IO[bytes] = self._stack.enter_context(open_file(path))
             self._local = is_local(path)
             self._before = self._state()
             driver = driver_of(self._file.read(12))

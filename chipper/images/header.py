@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 
 from chipper.errors import DependencyError, ImageError
 from chipper.images.gdal import RasterFile, driver_of
+from chipper.storage.locations import open_file
 
 FORMATS = (
     "JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP", "DIB", "GIF", "PPM", "TGA", "PCX", "SGI", "QOI",
@@ -66,7 +67,7 @@ def read_header(path: Path) -> Header:
         ImageError: the file is missing, or neither PIL nor rasterio can read it.
     """
     try:
-        with open(path, "rb") as file, open_image(file) as image:
+        with open_file(path) as file, open_image(file) as image:
             # only if it is stored before the pixels, which would have to be decoded otherwise
             flag = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
             return Header(*image.size, flag if flag in UPRIGHT else 1)

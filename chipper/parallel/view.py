@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chipper.errors import UnreachableError
 from chipper.storage.files import fingerprint, remove, write_bytes
-from chipper.storage.locations import content, is_local, is_there, sizes_in
+from chipper.storage.locations import content, is_local, is_there, open_file, sizes_in
 
 NOTE = ".view-"
 """How the names of notes and answers begin."""
@@ -56,7 +56,7 @@ class _Seen:
 
 
 def _edges(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         head = file.read(_EDGE)
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _EDGE, 0))

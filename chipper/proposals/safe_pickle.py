@@ -12,6 +12,7 @@ import math
 import pickle
 import pickletools
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _NUMBER_TYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _DEPTH = 4  # most nested containers around an array
+_TIMES = 64
+"""How many numbers a byte of the file may stand for. A pickle can name one array or list many times."""
 
 
 class _RefusedError(Exception):
@@ -135,7 +138,8 @@ def load(data: bytes, name: str) -> Any:
     """
     try:
         _check_memo(data)
-        return _plain(_Unpickler(io.BytesIO(data), encoding="latin1").load(), _DEPTH)
+        loaded = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        return _plain(loaded, _DEPTH, _Budget(_TIMES * len(data)))
     except _RefusedError as error:
         raise ProposalError(
             f"{name} is refused: it holds {error}, and a proposal pickle may hold only numpy arrays of numbers in lists, "
@@ -155,16 +159,34 @@ def _check_memo(data: bytes) -> None:
             raise _RefusedError(f"the memo index {argument:,}")
 
 
-def _plain(value: Any, depth: int) -> Any:
+@dataclass
+class _Budget:
+    """The numbers and containers that may still come."""
+
+    left: int
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise _RefusedError("the same arrays or lists again and again")
+
+
+def _plain(value: Any, depth: int, budget: _Budget) -> Any:
     """``value`` with the stand-ins replaced by arrays."""
     if isinstance(value, _Array):
         if value.values is None:
             raise _RefusedError("an array without contents")
+        budget.spend(value.values.size)
         return value.values
+    if isinstance(value, np.ndarray):
+        budget.spend(value.size)
     if isinstance(value, _Type | _Name):
         raise _RefusedError("a type where there should be an array")
-    if depth == 0 or not isinstance(value, list | tuple | dict):
+    if not isinstance(value, list | tuple | dict):
         return value
+    if depth == 0:
+        raise _RefusedError(f"more than {_DEPTH} containers in each other")
+    budget.spend(len(value))
     if isinstance(value, dict):
-        return {key: _plain(entry, depth - 1) for key, entry in value.items()}
-    return [_plain(entry, depth - 1) for entry in value]
+        return {key: _plain(entry, depth - 1, budget) for key, entry in value.items()}
+    return [_plain(entry, depth - 1, budget) for entry in value]

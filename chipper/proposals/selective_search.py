@@ -7,12 +7,14 @@ merged, and the box of each merged segment is a proposal.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chipper import __version__
 from chipper.columns import Images, Proposals
 from chipper.errors import DependencyError, ImageError, option
 from chipper.images.decoded import open_source
@@ -20,6 +22,7 @@ from chipper.images.finding import image_path
 from chipper.images.options import PixelOptions
 from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
+from chipper.proposals.journal import ProposalJournal
 from chipper.storage.locations import reconnect
 
 LONG_SIDE = 640  # px; images are resized to this before the search, because the time grows with the number of px
@@ -34,41 +37,46 @@ def selective_search(
     workers: Workers = Workers(),  # noqa: B008, it is frozen
     monitor: Monitor = SILENT,
     pixels: PixelOptions = PixelOptions(),  # noqa: B008, it is frozen
+    out: Path | None = None,
+    save: Callable[[Proposals], None] = lambda found: None,
 ) -> Proposals:
     """The first ``limit`` proposals of every image, in source px; scores decrease from 1 towards 0 in OpenCV's order.
 
-    An image that cannot be decoded gives a warning and has no proposals.
+    An image that cannot be decoded gives a warning and has no proposals. ``save`` writes them to ``out``, beside which they
+    are kept until then.
 
     Raises:
         DependencyError: OpenCV's contrib modules are not installed.
         ImageError: no image can be decoded.
     """
     _contrib()
-    found: dict[int, npt.NDArray[np.float64]] = {}
     bad = 0
-    tasks = [
-        (image_dir, images[start : start + _TOGETHER], limit, pixels) for start in range(0, len(images), _TOGETHER)
-    ]
-    with monitor.progress("proposing (images)", len(images)) as advance:
-        for results in workers.processes(_search, tasks):
+    with (
+        ProposalJournal(out, [__version__, limit, pixels, str(image_dir)], images, monitor) as journal,
+        monitor.progress("proposing (images)", len(images)) as advance,
+    ):
+        known = journal.known
+        advance(len(known))
+        left = images[np.array([image_id not in known for image_id in images.image_id.tolist()], np.bool_)]
+        tasks = [
+            (image_dir, left[start : start + _TOGETHER], limit, pixels) for start in range(0, len(left), _TOGETHER)
+        ]
+        for results in workers.sharing(read=[image_dir]).processes(_search, tasks):
             for image_id, boxes in results:
                 if isinstance(boxes, str):
                     bad += 1
                     monitor.skip(f"{boxes}; left out")
                 else:
-                    found[image_id] = boxes
+                    scores = 1 - np.arange(len(boxes)) / max(limit, 1)
+                    journal.add(image_id, np.concatenate([boxes, scores[:, None]], axis=1))
             advance(len(results))
-    if len(images) and bad == len(images):
-        raise ImageError(f"none of the {bad} images can be decoded; check {option('image_dir')}")
-    ids = [image_id for image_id in images.image_id.tolist() if image_id in found]
-    counts = [len(found[image_id]) for image_id in ids]
-    scores = [1 - np.arange(count) / max(limit, 1) for count in counts]
-    empty = np.zeros((0, 4))
-    return Proposals(
-        np.repeat(np.array(ids, np.int64), counts),
-        np.concatenate([empty, *(found[image_id] for image_id in ids)]),
-        np.concatenate([np.zeros(0), *scores]),
-    )
+        if len(images) and bad == len(images):
+            raise ImageError(f"none of the {bad} images can be decoded; check {option('image_dir')}")
+        proposals = journal.proposals()
+        save(proposals)
+        if out is not None:
+            journal.remove()
+    return proposals
 
 
 def _search(

@@ -22,6 +22,7 @@ from chipper.report.runs import Run, read_runs
 from chipper.report.shards import SampleChip, Shards, read_shards, sample_chips
 from chipper.report.tally import Tally, tally_part
 from chipper.schemas import SKIPPED, SchemaMismatch
+from chipper.storage.locations import regular_file
 
 POSITIVES_SHOWN, NEGATIVES_SHOWN = 24, 8
 EXAMPLES = 3  # records of each reason
@@ -48,6 +49,7 @@ class Report:
     shards_problem: str | None
     samples: list[SampleChip]
     runs: list[Run]
+    other_runs: list[str]  # names of those that are not shown
 
 
 def collect(workdir: Workdir, monitor: Monitor) -> Report:
@@ -67,6 +69,7 @@ def collect(workdir: Workdir, monitor: Monitor) -> Report:
             samples = sample_chips(workdir, dataset, POSITIVES_SHOWN, NEGATIVES_SHOWN)
     except ShardError as error:
         problem = str(error)
+    runs, other_runs = read_runs(workdir.runs)
     return Report(
         dataset=dataset,
         options=options,
@@ -76,7 +79,8 @@ def collect(workdir: Workdir, monitor: Monitor) -> Report:
         shards=shards,
         shards_problem=problem,
         samples=samples,
-        runs=read_runs(workdir.runs),
+        runs=runs,
+        other_runs=other_runs,
     )
 
 
@@ -99,7 +103,7 @@ def _dropped(path: Path, belongs_to: str) -> dict[tuple[str, str], Dropped]:
     """Count skipped.parquet by reason, some rows at a time: it may have as many rows as there are annotations."""
     found: dict[tuple[str, str], Dropped] = {}
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(regular_file(path)) as file:
             SKIPPED.check(file.schema_arrow, belongs_to)
             for batch in file.iter_batches(batch_size=1 << 16):
                 _count(batch, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,11 @@ def word(value: Any) -> str:
     """The value of an option as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "default" if value is None else str(value)
+    return (
+        "default"
+        if value is None
+        else textwrap.shorten(repr(value) if isinstance(value, list | dict) else str(value), 300)
+    )
 
 
 def folded(title: str, inside: Markup) -> Markup:

@@ -98,7 +98,7 @@ def _tiles(report: Report) -> Markup:
     negatives = report.dataset.negatives
     mined = sum(negatives.counts["negative_chips"].values()) if negatives else 0
     positives = sum(report.dataset.counts["positive_chips"].values())
-    shards = report.shards
+    shards, runs = report.shards, len(report.runs) + len(report.other_runs)
     tiles = [
         (number(plan.images), f"images, {plan.images_without_objects:,} without objects"),
         (number(plan.boxes), f"boxes, {share(covered, plan.boxes)} of them covered"),
@@ -115,8 +115,8 @@ def _tiles(report: Report) -> Markup:
             else f"shards, {'all complete' if not shards.missing_count else f'{shards.missing_count:,} missing'}",
         ),
         (
-            number(len(report.runs)) if report.runs else "none",
-            "training runs" if len(report.runs) != 1 else "training run",
+            number(runs) if runs else "none",
+            "training runs" if runs != 1 else "training run",
         ),
     ]
     return tag("ul", *(tag("li", tag("b", value), tag("span", words)) for value, words in tiles), class_="tiles")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from chipper.columns import Floats
 from chipper.evaluation.saved import EVALUATION, SavedEvaluation, read_evaluation
 from chipper.runs import CONFIG, METRICS, Row, RunConfig, load_config, loss_names, read_metrics
 
+SHOWN = 12
+"""Runs with curves, the newest ones; each takes a second to draw."""
+_LARGEST = 1e30  # larger numbers cannot be drawn
 POINTS = 300  # of a curve, at least, if there are as many steps
 
 
@@ -38,9 +42,15 @@ class Run:
         return loss_names(self.curves)
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """The runs in a workdir's ``runs`` folder, by name."""
-    return [_read(path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))]
+def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
+    """The newest `SHOWN` runs in a workdir's ``runs`` folder, and the names of the others; both by name."""
+    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    newest = set(sorted(found, key=_last_written, reverse=True)[:SHOWN])
+    return [_read(run) for run in found if run in newest], [run.name for run in found if run not in newest]
+
+
+def _last_written(run: Path) -> float:
+    return max((path.stat().st_mtime for name in (METRICS, CONFIG) if (path := run / name).exists()), default=0.0)
 
 
 def _read(folder: Path) -> Run:
@@ -98,5 +108,5 @@ def _mean(rows: list[Row]) -> Row:
     columns: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
-            columns.setdefault(name, []).append(value)
+            columns.setdefault(name, []).append(value if abs(value) < _LARGEST else math.nan)
     return {name: sum(values) / len(values) for name, values in columns.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chipper.evaluation.saved import SavedEvaluation
@@ -12,6 +14,7 @@ from chipper.report.collect import Report
 from chipper.report.formatting import CLASSES_SHOWN, chart, folded, many, swatch, word
 from chipper.report.runs import Run
 
+OTHERS_NAMED = 50  # runs that are not shown
 CURVES_NAMED = 6  # classes whose precision is drawn
 _AREAS = {"s": "small", "m": "medium", "l": "large"}
 
@@ -27,6 +30,15 @@ def runs(report: Report) -> Markup:
             " or a faster disk. Points are means of consecutive steps.",
         )
     ]
+    if report.other_runs:
+        named = ", ".join(report.other_runs[:OTHERS_NAMED])
+        more = len(report.other_runs) - OTHERS_NAMED
+        parts.append(
+            paragraph(
+                f"The newest {len(report.runs)} runs are shown. Not shown: {named}"
+                + (f" and {more:,} more." if more > 0 else ".")
+            )
+        )
     for position, run in enumerate(report.runs):
         parts += [tag("h3", run.name), _run(report, run, position)]
     return joined(parts)
@@ -38,11 +50,12 @@ def _run(report: Report, run: Run, position: int) -> Markup:
         parts.append(paragraph(run.problem))
     if run.dataset_id and run.dataset_id != report.dataset.id:
         parts.append(paragraph("It was trained on other chips than those now in the workdir."))
+    last = run.last.get("loss", math.nan)
     rows = [
         ("steps", f"{run.steps:,} of {run.total_steps:,}" + (f", {run.block:,} per point" if run.block > 1 else ""))
     ]
     if "loss" in run.curves:
-        rows += [("loss", f"{run.curves['loss'][0]:.3f} at first, {run.last['loss']:.3f} at last")]
+        rows += [("loss", f"{run.curves['loss'][0]:.3f} at first, {last:.3f} at last")]
         for name, unit in (("chips_per_s", "chips per second"), ("data_wait", "of the time waiting for data")):
             if name in run.curves:
                 mean = float(np.nanmean(run.curves[name]))
@@ -50,7 +63,7 @@ def _run(report: Report, run: Run, position: int) -> Markup:
     rows += [(key.replace("_", "-"), word(value)) for key, value in sorted(run.training.items())]
     rows.append(("chipper", run.chipper_version))
     if run.steps > 1 and "loss" in run.curves:
-        alt = f"Training curves over {run.steps:,} steps: loss from {run.curves['loss'][0]:.3f} to {run.last['loss']:.3f}."
+        alt = f"Training curves over {run.steps:,} steps: loss from {run.curves['loss'][0]:.3f} to {last:.3f}."
         parts.append(chart(training_chart(str(position), run.curves, run.losses, alt)))
     parts.append(folded("Options and figures", table(("what", "value"), rows, "Run", words=2)))
     if run.evaluation is not None:

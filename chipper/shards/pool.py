@@ -19,7 +19,7 @@ from chipper.schemas import SHARD_INDEX
 from chipper.shards.samples import Record, SampleError, parse_record, read_jpeg
 from chipper.shards.shard_set import read_shard_set
 from chipper.shards.writing import RERUN, index_path, read_index, read_receipt, read_receipts, tar_path
-from chipper.storage.locations import contents_of, is_local, read_range, reconnect
+from chipper.storage.locations import contents_of, is_local, open_file, read_range, reconnect
 
 _INDICES = 64  # indices that a finder keeps in memory
 
@@ -130,7 +130,8 @@ class Pool:
         if key not in self._files:
             path = tar_path(self.folder, self.names[shard])
             try:
-                self._files[key] = os.open(path, os.O_RDONLY)
+                with open_file(path) as file:
+                    self._files[key] = os.dup(file.fileno())
             except OSError as error:
                 raise ShardError(f"shard {path} cannot be opened ({error.strerror}); {RERUN}") from None
         return self._files[key]

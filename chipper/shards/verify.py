@@ -19,7 +19,7 @@ from chipper.shards.samples import SampleError, parse_record, read_jpeg
 from chipper.shards.shard_set import read_shard_set
 from chipper.shards.writing import read_index, read_receipt, receipt_path, tar_path
 from chipper.storage.files import remove
-from chipper.storage.locations import answered, reconnect, sizes_in
+from chipper.storage.locations import answered, open_file, reconnect, sizes_in
 
 _READ = 1 << 20
 
@@ -144,7 +144,7 @@ def _fault(folder: Path, name: str, chip_size: int, deep: bool) -> str | None:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while block := file.read(_READ):
             digest.update(block)
     return digest.hexdigest()
@@ -152,7 +152,7 @@ def _sha256(path: Path) -> str:
 
 def _check_samples(path: Path, rows: list[dict[str, int | str]], chip_size: int) -> str | None:
     """The first fault of a sample, or None."""
-    with path.open("rb") as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
+    with open_file(path) as whole, tarfile.open(fileobj=whole, mode="r:") as tar:
         for row in rows:
             data = []
             for extension, offset in (("jpg", row["image_offset"]), ("json", row["json_offset"])):

@@ -20,7 +20,7 @@ import xxhash
 
 from chipper.errors import ChipperError, StorageError, WorkdirError, first_line
 from chipper.schemas import SchemaMismatch, Table
-from chipper.storage.locations import content, is_local, readable, regular_file, uploaded
+from chipper.storage.locations import content, is_local, open_file, readable, regular_file, uploaded
 
 S = TypeVar("S", bound=msgspec.Struct)
 _CURES = {
@@ -243,7 +243,7 @@ def fingerprint(*pieces: bytes) -> str:
 def fingerprint_of(path: Path) -> str:
     """XXH3-128 of a file; the file need not fit into memory."""
     digest = xxhash.xxh3_128()
-    with open(regular_file(path), "rb") as file:
+    with open_file(path) as file:
         while piece := file.read(1 << 24):
             digest.update(piece)
     return digest.hexdigest()

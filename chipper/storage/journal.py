@@ -11,9 +11,14 @@ import msgspec
 
 from chipper.errors import StorageError
 from chipper.storage.files import open_in_place, remove, translate_os_errors, write_all
-from chipper.storage.locations import regular_file
+from chipper.storage.locations import content, is_local
 
 _START = b'{"belongs_to":"'
+
+
+def place_beside(out: Path | None) -> Path | None:
+    """The place of the journal of a file that is made; None at a URL, where nothing can be appended."""
+    return out.with_name(f"{out.name}.partial") if out is not None and is_local(out) else None
 
 
 class Journal:
@@ -75,7 +80,7 @@ class Journal:
     def _read(self, path: Path) -> int:
         """Read what an earlier run found. Returns the bytes of the file that are good: 0 if it is of another run."""
         try:
-            lines = regular_file(path).read_bytes().splitlines(keepends=True)
+            lines = content(path).splitlines(keepends=True)
         except FileNotFoundError:
             return 0
         if lines[:1] != [self._first]:

@@ -73,6 +73,25 @@ def regular_file(place: Path) -> Path:
     return place
 
 
+def open_file(place: Path) -> IO[bytes]:
+    """Open a file for reading; all files that chipper reads piece by piece are opened here.
+
+    Raises:
+        OSError: it is a local pipe, socket, device or folder, or cannot be opened.
+        UnreachableError: it is remote, and cannot be read now.
+    """
+    if not is_local(place):
+        return cast(IO[bytes], answered(place, lambda: place.open("rb")))
+    descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer does not block
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+
+
 def is_local(place: Path) -> bool:
     """Whether a location is in the local file system."""
     return isinstance(place, Path)

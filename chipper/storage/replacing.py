@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chipper.errors import OptionError, option
-from chipper.storage.locations import is_local, read_range, regular_file, size_of
+from chipper.storage.locations import is_local, open_file, read_range, size_of
 
 _HEAD = 4096
 
@@ -16,7 +16,7 @@ def head(path: Path) -> bytes:
     """The first 4 KiB of a file. Errors as in `chipper.storage.locations.answered`."""
     if not is_local(path):
         return read_range(path, 0, _HEAD) if size_of(path) else b""
-    with regular_file(path).open("rb") as file:
+    with open_file(path) as file:
         return file.read(_HEAD)
 
 

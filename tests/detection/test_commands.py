@@ -184,6 +184,21 @@ def test_predict_goes_on_after_a_kill_but_not_with_other_options(folder: Path, t
     assert detections(folder, out, 0.01) == whole
 
 
+def test_propose_goes_on_after_a_kill(folder: Path, tmp_path: Path) -> None:
+    whole, out, partial = tmp_path / "whole.pkl", tmp_path / "rpn.pkl", tmp_path / "rpn.pkl.partial"
+    done(folder, f"propose --run rpn --device cpu --out {whole}")
+    line = [str(CHIPPER), *f"propose --run rpn --device cpu --out {out}".split()]
+    with subprocess.Popen(line, cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") >= 2):
+            time.sleep(0.002)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not out.exists()
+    done(folder, f"propose --run rpn --device cpu --out {out}")
+    assert out.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
 def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:
     line = fault(
         folder, "train --shards --name rpn --rpn-only --resume --max-steps 9 --model mobilenet_v2 --weights none"

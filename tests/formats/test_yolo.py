@@ -296,13 +296,13 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("yaml", "says"),
     [
-        ("names: [cat]\ntrain: [\n", "line 3: not YAML"),
+        ("names: [cat]\ntrain: [\n", "is not YAML (line 3: "),
         ("- 1\n", "is not a data.yaml"),
         ("train: images/train\n", "has no names"),
         ("train: images/train\nnames: cat\n", "has no names"),
         ("train: images/train\nnames: {a: cat}\n", "an entry that is not class number: name"),
         ("train: images/train\nnames: [[cat]]\n", "an entry that is not class number: name"),
-        (LAUGHS + "train: images/train\nnames: *j\n", "an entry that is not class number: name"),
+        (LAUGHS + "train: images/train\nnames: *j\n", "too many values"),
         ("train: 3\nnames: [cat]\n", "train holds a int"),
         ("train: images/nowhere\nnames: [cat]\n", "'images/nowhere' does not exist; looked for"),
         ("train: images/train\nnames: [cat]\nkpt_shape: 17\n", "kpt_shape is not like [17, 3]"),

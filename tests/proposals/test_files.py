@@ -211,7 +211,7 @@ BAD_ROWS = {
     "deep": (np.zeros((1, 2, 5)), r"shape \(1, 2, 5\)"),
     "ragged": ([[1, 2, 3, 4], [1, 2]], "not numbers"),
     "a dict": ({"boxes": FINE}, "not numbers"),
-    "a deep list": ([[[[[[1.0]]]]]], "shape"),
+    "a deep list": ([[[1.0]]], r"shape \(1, 1, 1\)"),
 }
 
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -217,3 +218,24 @@ def test_no_pickle_is_said_to_be_none(data: bytes, is_one_line: Callable[..., st
     with pytest.raises(ProposalError, match=r"^rpn\.pkl is not a readable pickle \(.*\); ") as caught:
         load(data, "rpn.pkl")
     is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 40])
+@pytest.mark.parametrize("container", [list, tuple, dict])
+def test_shared_references_do_not_multiply(depth: int, container: Any) -> None:
+    """A few kilobytes may name one list, or one array, millions of times."""
+    value: Any = np.zeros((300, 5))
+    for _ in range(depth):
+        again = [value] * 2000
+        value = dict(enumerate(again)) if container is dict else container(again)
+    data = pickle.dumps(value, protocol=4)
+    assert len(data) < 200_000 * depth
+    started = time.monotonic()
+    with pytest.raises(ProposalError, match=r"again and again|more than 4 containers"):
+        load(data, "rpn.pkl")
+    assert time.monotonic() - started < 30
+
+
+def test_one_array_for_many_images_is_taken() -> None:
+    found = load(pickle.dumps([np.zeros((0, 5))] * 100_000, protocol=2), "rpn.pkl")
+    assert len(found) == 100_000

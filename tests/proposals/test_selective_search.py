@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from PIL import Image
 
 from chipper.cli.main import main
 from chipper.coco.reading import read_images
+from chipper.columns import Proposals
 from chipper.errors import DependencyError, ImageError
 from chipper.evaluation.scores import evaluate_proposals
 from chipper.manifest.workdir import Workdir
-from chipper.parallel.progress import Monitor
+from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.proposals.selective_search import selective_search
 
@@ -78,6 +81,47 @@ def test_the_command_makes_what_mine_negatives_reads(own_drawn: Any, tmp_path: P
     mined = CliRunner().invoke(main, ["mine-negatives", "--proposals", str(out), "--workdir", str(workdir.path)])
     assert mined.exit_code == 0, mined.output
     assert 0 < evaluate_proposals(own_drawn.coco, out)["AR1000"] <= 1
+
+
+def test_it_goes_on_after_a_stop(own_drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chipper.proposals.selective_search._TOGETHER", 2)
+    images, out, saved = read_images(own_drawn.coco), tmp_path / "search.pkl", list[Proposals]()
+
+    class Stopping(Monitor):
+        done = 0
+
+        @contextmanager
+        def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+            def advance(count: int) -> None:
+                self.done += count
+                if self.done >= 4:
+                    raise KeyboardInterrupt
+
+            yield advance
+
+    def run(limit: int = 50, monitor: Monitor = SILENT) -> Proposals:
+        return selective_search(
+            images, own_drawn.images, limit, workers=Workers(1), out=out, save=saved.append, monitor=monitor
+        )
+
+    whole = selective_search(images, own_drawn.images, 50, workers=Workers(1))
+    with pytest.raises(KeyboardInterrupt):
+        run(monitor=Stopping())
+    assert saved == []
+    left = (tmp_path / "search.pkl.partial").read_bytes()
+    for name in own_drawn.names[:4]:  # it does not look at these again
+        (own_drawn.images / name).rename(own_drawn.images / f"{name}.gone")
+    again = run()
+    for column in ("image_id", "box", "score"):
+        np.testing.assert_array_equal(getattr(again, column), getattr(whole, column))
+    assert saved == [again]
+    assert [path.name for path in tmp_path.glob("search*")] == []
+    for name in own_drawn.names[:4]:
+        (own_drawn.images / f"{name}.gone").rename(own_drawn.images / name)
+    (tmp_path / "search.pkl.partial").write_bytes(left)
+    fewer = run(30)
+    assert len(fewer) < len(whole)  # what was found with another limit is not used
+    assert np.unique(fewer.image_id, return_counts=True)[1].max() == 30
 
 
 def test_without_opencv(own_drawn: Any, monkeypatch: pytest.MonkeyPatch, is_one_line: Any) -> None:

@@ -34,7 +34,7 @@ def test_curves_keep_their_mean(steps: int) -> None:
 
 
 def test_a_whole_run(whole: Workdir) -> None:
-    (run,) = read_runs(whole.runs)
+    (run,), _ = read_runs(whole.runs)
     assert (run.name, run.steps, run.total_steps, run.problem) == ("detector", 40, 40, None)
     assert run.losses == ["rpn_objectness", "rpn_box", "roi_class", "roi_box"]
     assert run.curves["loss"][0] == pytest.approx(0.6 + 0.1 + 3 + 0.2)
@@ -63,7 +63,7 @@ def test_half_a_run(
         dataset = whole.dataset
 
     damage(write_run(Place(), "broken"))
-    (run,) = read_runs(tmp_path)
+    (run,), _ = read_runs(tmp_path)
     assert run.steps == steps
     assert says in run.problem if says else run.problem is None  # type: ignore[operator]
 
@@ -74,7 +74,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     config = {"chipper_version": "1", "dataset_id": "x", "positive_options": {}, "training": {}}
     (tmp_path / "a" / "run.json").write_text(json.dumps(config))
     (tmp_path / "a" / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n{"step": 2, "loss": Infinity}\n')
-    (run,) = read_runs(tmp_path)
+    (run,), _ = read_runs(tmp_path)
     assert np.isnan(run.curves["loss"][0])
     assert run.last == {"step": 2.0, "loss": float("inf")}
-    assert read_runs(tmp_path / "none") == []
+    assert read_runs(tmp_path / "none") == ([], [])
