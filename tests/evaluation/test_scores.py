@@ -83,6 +83,33 @@ def test_numbers_are_pycocotools(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("found", "perfect", "missed"),
+    [
+        ("small", {"APs", "ARs"}, {"APm", "APl", "ARm", "ARl"}),
+        ("medium", {"APm", "ARm"}, {"APs", "APl", "ARs", "ARl"}),
+        ("large", {"APl", "ARl"}, {"APs", "APm", "ARs", "ARm"}),
+    ],
+)
+def test_sizes_have_their_own_numbers(tmp_path: Path, found: str, perfect: set[str], missed: set[str]) -> None:
+    """One object each of 20, 60 and 200 px; only one of them is found, and exactly."""
+    boxes = {"small": [10, 10, 20, 20], "medium": [100, 100, 60, 60], "large": [300, 300, 200, 200]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 600, "height": 600}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": k, "image_id": 1, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for k, box in enumerate(boxes.values(), 1)
+        ],
+    }
+    results = [{"image_id": 1, "category_id": 1, "bbox": boxes[found], "score": 0.9}]
+    numbers = evaluate(*files(tmp_path, content, results)).numbers
+    assert {name: numbers[name] for name in perfect} == pytest.approx(dict.fromkeys(perfect, 1.0))
+    assert {name: numbers[name] for name in missed} == dict.fromkeys(missed, 0.0)
+    assert numbers["AR1"] == pytest.approx(1 / 3)
+    assert numbers["AP50"] == pytest.approx(34 / 101)  # recall of 0 to 0.33 at precision 1, at 101 points
+
+
 def test_classes(tmp_path: Path) -> None:
     found = evaluate(*files(tmp_path))
     expected = by_hand(CONTENT, RESULTS, tmp_path).eval

@@ -228,6 +228,23 @@ def test_keypoints_are_kept(two: Path) -> None:
     assert read(two).coco["annotations"][0]["keypoints"] == [100, 50, 2, 0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("values", "keypoints"),
+    [
+        ("0 0.5 0.5 0.5", [0, 50, 2, 100, 50, 2]),
+        ("0.5 0 0 0", [100, 0, 2, 0, 0, 2]),
+        ("-0.1 0.5 0.5 -1", [0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_points_of_two_numbers_at_the_border_are_seen(two: Path, values: str, keypoints: list[float]) -> None:
+    """As in ultralytics, a point without v is visible unless a coordinate is negative; 0 is on the border of the image."""
+    write(two, YAML + "kpt_shape: [2, 2]\n")
+    write(two.parent / "labels/train/a.txt", f"0 0.5 0.5 0.25 0.5 {values}\n")
+    [annotation] = read(two).coco["annotations"]
+    assert annotation["keypoints"] == keypoints
+    assert annotation["num_keypoints"] == sum(v > 0 for v in keypoints[2::3])
+
+
 def test_boxes_over_the_border_are_clipped_and_rounding_is_not_counted(two: Path) -> None:
     write(
         two.parent / "labels/train/a.txt", "0 0.1 0.5 0.4 0.5\n0 0.1250001 0.5 0.2500003 1.0000001\n0 0.5 0.5 0 0.5\n"
