@@ -27,10 +27,17 @@ def test_the_base_anchors_equal_those_of_the_published_code():
     assert base_anchors(AnchorOptions()).tolist() == json.loads(REFERENCE.read_text())["base_anchors"]
 
 
-def test_half_the_chip_at_half_the_stride_has_half_the_anchors_but_for_rounding():
-    whole, half = AnchorOptions(), AnchorOptions(stride=8, sizes=sizes_for_chip(256, scaled=True))
-    assert half.sizes == tuple(size / 2 for size in whole.sizes)
-    assert (base_anchors(half) - base_anchors(whole) / 2).abs().max() <= 12
+def test_half_the_chip_at_half_the_stride_has_half_the_sizes_and_its_own_rounding():
+    """At stride 8 a cell's boxes are 11 x 6 (11.3 x 5.5, half to even), 8 x 8 and 6 x 12 (5.7 x 12), times 2, 4, ... 24."""
+    half = AnchorOptions(stride=8, sizes=sizes_for_chip(256, scaled=True))
+    assert half.sizes == (16, 32, 56, 80, 104, 128, 192)
+    times = (2, 4, 7, 10, 13, 16, 24)
+    wanted = [
+        [4 - width * n / 2, 4 - height * n / 2, 4 + width * n / 2, 4 + height * n / 2]
+        for width, height in ((11, 6), (8, 8), (6, 12))
+        for n in times
+    ]
+    assert base_anchors(half).tolist() == wanted
 
 
 def test_large_chips_get_larger_anchors_and_keep_the_small_ones():

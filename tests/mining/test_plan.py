@@ -17,6 +17,7 @@ from strategies import datasets
 
 from chipper.cli.main import main
 from chipper.coco.reading import read_coco
+from chipper.errors import AnnotationError, OptionError
 from chipper.mining.labels import label_chips
 from chipper.mining.options import PositiveOptions
 from chipper.mining.plan import OVERLAPS, plan_chips
@@ -150,6 +151,10 @@ def test_json_has_the_same_figures_for_any_number_of_jobs(drawn: Any) -> None:
 
 def test_what_cannot_be_planned(tmp_path: Path, drawn: Any) -> None:
     (tmp_path / "bad.json").write_text("[")
-    assert invoke(str(drawn.coco), "--scales", "nothing").exception is not None
-    assert "bad.json" in str(invoke(str(tmp_path / "bad.json")).exception)
+    scales = invoke(str(drawn.coco), "--scales", "nothing").exception
+    assert isinstance(scales, OptionError)
+    assert "'nothing'" in str(scales)
+    bad = invoke(str(tmp_path / "bad.json")).exception
+    assert isinstance(bad, AnnotationError)
+    assert "bad.json" in str(bad)
     assert invoke(str(drawn.coco), "--placement", "diagonal").exit_code == 2
