@@ -22,7 +22,7 @@ TEST_PROCESSES ?= logical
 # pillow-simd built without WebP, TIFF and JPEG 2000, as on a machine without their headers
 BARE := build/bare
 
-.PHONY: help setup demo test test-fast coverage test-bare fuzz audit lint types docs bench lock clean
+.PHONY: help setup demo test test-fast coverage test-bare fuzz faults audit lint types docs bench lock clean
 
 help:
 	@echo "make setup   create .venv with everything at the versions of requirements.lock"
@@ -95,6 +95,10 @@ $(BARE)/.ready: | setup
 fuzz: setup
 	@$(PIP) install --no-deps $(ATHERIS)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+# plant small faults one by one, and see whether a test fails; a few minutes
+faults: setup
+	$(BIN)/python -m tests.faults
 
 # in a separate environment, so that the packages of pip-audit do not interfere
 audit:
