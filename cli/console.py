@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from chipper.cli.session import Session
-from chipper.errors import printable, spelled, without_secrets
+from chipper.errors import printable, spelled
 from chipper.parallel.progress import Monitor
 from chipper.quantities import human_bytes, human_seconds
 
@@ -117,9 +117,7 @@ def print_summary(title: str, rows: list[tuple[str, str]], data: dict[str, Any])
         data: the same as plain values, for scripts.
     """
     session = Session.current()
-    session.data.update(
-        {key: without_secrets(value) if isinstance(value, str) else value for key, value in data.items()}
-    )
+    session.data.update(data)
     rows = [*rows, ("time", _time_by_stage(session))]
     for name, value in rows:
         session.log.write(f"{name}: {value}")

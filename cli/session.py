@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from chipper.cli.run_log import RunLog
+from chipper.errors import without_secrets
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Session:
         self.log.write(f"ended with exit code {exit_code} after {self.seconds():.1f} s")
         self.log.close()
         if self.as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(self._outcome(exit_code, error)), indent=2))
+            click.echo(msgspec.json.format(msgspec.json.encode(_plain(self._outcome(exit_code, error))), indent=2))
 
     def _outcome(self, exit_code: int, error: dict[str, str] | None) -> dict[str, Any]:
         """The object that ``--json`` prints."""
@@ -65,3 +66,12 @@ class Session:
         stages = {what: round(seconds, 3) for what, seconds in self.stages.items()}
         seconds = {"total": round(self.seconds(), 3), "stages": stages}
         return {**ended, **self.data, "warnings": self.warnings, "seconds": seconds}
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with texts that can be written: no secrets, and bytes of file names that are not UTF-8 as escapes."""
+    if isinstance(value, str):
+        return without_secrets(value).encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

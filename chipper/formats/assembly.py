@@ -80,6 +80,11 @@ def assemble(
     usable = list(_usable(sorted(images, key=lambda found: found.image.as_posix()), options, made))
     if usable:
         file_names, made.image_dir, made.found_beside = _names_from(out, [found.image for found in usable])
+        bad = next((name for name in file_names if not usable_name(name)), None)
+        if bad is not None:
+            raise AnnotationError(
+                f"{bad!r} is not a valid file name in COCO; rename its folders, or write {option('out')} there"
+            )
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     ids = {name: number for number, name in enumerate(names, 1)}

@@ -11,6 +11,7 @@ JPEG 2000 and WebP files that this build of PIL cannot read.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from chipper.images.header import TURNED, UPRIGHT, UnknownFormatError, open_imag
 from chipper.images.options import PixelOptions
 from chipper.images.source import Box, ImageSource, Part
 from chipper.images.windowed import WindowedImage
-from chipper.storage.locations import open_file, readable
+from chipper.storage.locations import content, is_local, open_file
 
 LARGEST_IMAGE = 2**31  # px; the size is checked against the annotations before any pixel is decoded
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -145,11 +146,10 @@ def _require_codec(image: ImageFile.ImageFile) -> None:
 @contextmanager
 def _steady(path: Path) -> Iterator[IO[bytes]]:
     """Open the file for reading. Raises ImageError if it was written to meanwhile; replacing the file is allowed."""
-    found = readable(path)
-    if not isinstance(found, Path):
-        yield found
+    if not is_local(path):
+        yield io.BytesIO(content(path))
         return
-    with open_file(found) as file:
+    with open_file(path) as file:
         before = os.fstat(file.fileno())
         yield file
         after = os.fstat(file.fileno())

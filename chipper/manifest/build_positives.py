@@ -28,7 +28,7 @@ from chipper.parallel.progress import SILENT, Monitor
 from chipper.parallel.workers import Workers
 from chipper.schemas import ANNOTATIONS, CHIPS, FORMAT_VERSION, IMAGES, LABELS, SKIPPED
 from chipper.storage.files import write_table
-from chipper.storage.locations import is_local
+from chipper.storage.locations import is_local, is_utf8
 from chipper.storage.lock import locked
 
 
@@ -65,14 +65,15 @@ def build_positives(
     with monitor.stage(f"reading {coco_path}"):
         coco = read_coco(coco_path, options.masks)
     identity = dataset_id(coco.hash, options)
+    source, images = _from(workdir.path, coco_path), None if image_dir is None else _from(workdir.path, image_dir)
     workdir.mark()
     with contextlib.nullcontext() if dry_run else locked(workdir.path, "build-positives"):
         if workdir.exists() and not overwrite:
             found = workdir.dataset()
             if found.id == identity:
                 monitor.note(f"{workdir.path} already holds these positive chips")
-                if image_dir is not None and not dry_run:
-                    found.image_dir = _from(workdir.path, image_dir)
+                if images is not None and not dry_run:
+                    found.image_dir = images
                     workdir.commit(found)
                 return found
             raise WorkdirError(
@@ -98,10 +99,8 @@ def build_positives(
             format_version=FORMAT_VERSION,
             chipper_version=__version__,
             id=identity,
-            source=SourceFile(
-                _from(workdir.path, coco_path), coco.bytes, coco.hash, coco.image_records, coco.annotation_records
-            ),
-            image_dir=None if image_dir is None else _from(workdir.path, image_dir),
+            source=SourceFile(source, coco.bytes, coco.hash, coco.image_records, coco.annotation_records),
+            image_dir=images,
             options=options.as_text(),
             categories=list(coco.categories),
             parts=len(parts),
@@ -201,4 +200,10 @@ def _from(workdir: Path, path: Path) -> str:
     """``path`` relative to the workdir, so that both can be moved together; a URL without its secrets."""
     if not is_local(path):
         return without_secrets(str(path))
-    return Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()
+    relative = Path(os.path.relpath(path.resolve(), workdir.resolve())).as_posix()
+    if not is_utf8(relative):
+        raise WorkdirError(
+            f"{relative} has a name that is not UTF-8, which dataset.json cannot hold; rename it, or give a link to it "
+            "with another name"
+        )
+    return relative

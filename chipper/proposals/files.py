@@ -22,7 +22,7 @@ from chipper.grouping import Groups, places_of
 from chipper.proposals import safe_pickle
 from chipper.schemas import PROPOSALS, SchemaMismatch
 from chipper.storage.files import fingerprint, fingerprint_of, read_bytes
-from chipper.storage.locations import regular_file
+from chipper.storage.locations import readable
 
 _CURE = "give the proposals that were made for this COCO file"
 _OUTSIDE = 2.0  # source px; a proposal may extend this far beyond its image
@@ -184,7 +184,8 @@ def _image_key(path: Path, key: Any) -> int:
     except (TypeError, ValueError):
         image_id = None
     if image_id is None:
-        raise ProposalError(f"{path}: the key {key!r} is not an image id; {_CURE}")
+        what = repr(key)[:50] if not isinstance(key, int) or key.bit_length() < 64 else f"of {key.bit_length()} bits"
+        raise ProposalError(f"{path}: the key {what} is not an image id; {_CURE}")
     return image_id
 
 
@@ -222,7 +223,7 @@ def _check_known(path: Path, ids: np.ndarray, image_ids: np.ndarray, image_recor
 
 def _parquet(path: Path) -> pq.ParquetFile:
     with _refusing(path):
-        file = pq.ParquetFile(regular_file(path), page_checksum_verification=True)
+        file = pq.ParquetFile(readable(path), page_checksum_verification=True)
         PROPOSALS.check(file.schema_arrow)
         return file
 

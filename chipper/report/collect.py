@@ -22,7 +22,7 @@ from chipper.report.runs import Run, read_runs
 from chipper.report.shards import SampleChip, Shards, read_shards, sample_chips
 from chipper.report.tally import Tally, tally_part
 from chipper.schemas import SKIPPED, SchemaMismatch
-from chipper.storage.locations import regular_file
+from chipper.storage.locations import readable
 
 POSITIVES_SHOWN, NEGATIVES_SHOWN = 24, 8
 EXAMPLES = 3  # records of each reason
@@ -103,7 +103,7 @@ def _dropped(path: Path, belongs_to: str) -> dict[tuple[str, str], Dropped]:
     """Count skipped.parquet by reason, some rows at a time: it may have as many rows as there are annotations."""
     found: dict[tuple[str, str], Dropped] = {}
     try:
-        with pq.ParquetFile(regular_file(path)) as file:
+        with pq.ParquetFile(readable(path)) as file:
             SKIPPED.check(file.schema_arrow, belongs_to)
             for batch in file.iter_batches(batch_size=1 << 16):
                 _count(batch, found)

@@ -211,8 +211,17 @@ def _fetched(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 
 def readable(place: Path) -> Path | IO[bytes]:
-    """The argument for libraries that read files: the path if it is local, else the content in memory."""
-    return regular_file(place) if is_local(place) else io.BytesIO(content(place))
+    """The argument for libraries that read files: the path if it is local and UTF-8, else the content in memory."""
+    return regular_file(place) if is_local(place) and is_utf8(str(place)) else io.BytesIO(content(place))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name can be written as UTF-8. Other bytes in file names are surrogates in Python."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_range(place: Path, start: int, end: int) -> bytes:

@@ -372,3 +372,12 @@ def test_parquet_is_read_in_groups_by_many_threads(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(lambda start: file.of(everything[start : start + 20]), range(0, 400, 20)))
     np.testing.assert_array_equal(np.concatenate([p.box for p in parts]), whole.box)
+
+
+@pytest.mark.parametrize("key", [10**5000, -(10**5000), "1" * 6000, "1e999", (1,) * 1000], ids=[*"abcde"])
+def test_keys_that_are_no_ids_are_one_short_line(tmp_path: Path, key: Any, is_one_line: Callable[..., str]) -> None:
+    path = tmp_path / "rpn.pkl"
+    path.write_bytes(pickle.dumps({key: FINE}))
+    with pytest.raises(ProposalError, match="is not an image id") as caught:
+        opened(path)
+    assert len(is_one_line(caught.value)) < 300
