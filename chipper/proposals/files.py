@@ -184,7 +184,7 @@ def _image_key(path: Path, key: Any) -> int:
     except (TypeError, ValueError):
         image_id = None
     if image_id is None:
-        what = repr(key)[:50] if not isinstance(key, int) or key.bit_length() < 64 else f"of {key.bit_length()} bits"
+        what = repr(key)[:50] if not isinstance(key, int) or key.bit_length() < 200 else f"of {key.bit_length()} bits"
         raise ProposalError(f"{path}: the key {what} is not an image id; {_CURE}")
     return image_id
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from chipper.errors import AnnotationError, StorageError, WorkdirError
 from chipper.schemas import EPOCH
 from chipper.storage import files
 from chipper.storage.files import atomic, fingerprint, read_bytes, read_table, sweep, write_json, write_table
+from chipper.storage.locations import location
 
 
 def epoch_table(n: int, belongs_to: str = "x") -> pa.Table:
@@ -130,6 +133,21 @@ def test_full_disk(small_disk: Path, is_one_line: Callable[..., str]) -> None:
         assert (small_disk / "file").read_bytes() == b"old"
 
 
+def test_a_full_folder_of_temporary_files_names_that_folder(
+    small_disk: Path, is_one_line: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes to a URL is written to a temporary file first; the cure is to free space there, not at the URL."""
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    place = location("memory://bucket/shards") / "a.json"
+    with pytest.raises(StorageError, match="no space is left on that disk") as caught:
+        write_json(place, list(range(100_000)))
+    assert f"cannot write {small_disk}" in is_one_line(caught.value)
+    assert not place.exists()
+    assert list(small_disk.iterdir()) == []
+    write_json(place, [1])
+    assert json.loads(place.read_bytes()) == [1]
+
+
 def test_limit_on_the_file_size(tmp_path: Path) -> None:
     """EFBIG is no errno with a cure of its own; the message still says what and where."""
     import resource
@@ -149,6 +167,7 @@ def test_limit_on_the_file_size(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
+from chipper.storage.locations import location
 from chipper.storage.files import atomic
 with atomic(Path(sys.argv[1])) as file:
     file.write(b"x" * 100_000)
