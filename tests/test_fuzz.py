@@ -32,6 +32,13 @@ FOUND: dict[str, list[bytes]] = {
         b"\0\x80\x02K\x01r\x94\x94\x94\x28.",
     ],
     "shards": [b"\x02" + b"[" * 100_000, b"\x00" + b'{"render": {"a": ' + b"[" * 100_000, b"\4\0\0", NO_TEXT],
+    "runs": [
+        b'\1{"step": Infinity}',
+        b'\1{"step": 1, "total_steps": NaN}',
+        b'\2{"per_class": {"x": {}}}',
+        b"\0" + b"[" * 100_000,
+    ],
+    "yaml": [b"\1nc: 2000000000\ntrain: images\n", b"\1a: &a [*a]", b"\0a: \xff", b"\0" + b"[" * 5000],
     "images": [b"II*\0\x08\0\0\0\x01\0" + bytes(12) + b"\x08\0\0\0", two_bands()],
 }
 

@@ -5,5 +5,5 @@ something was accepted that cannot be, and lets every exception through that is 
 seeds under atheris; `tests/test_fuzz.py` replays them, with past findings, without it.
 """
 
-TARGETS = ("annotations", "proposals", "shards", "images")
+TARGETS = ("annotations", "proposals", "shards", "images", "runs", "yaml")
 """Their modules import chipper, which has to wait until atheris is there to instrument it."""
