@@ -5,19 +5,27 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from chipper.coco.records import AnnotationRecord, Category, ImageRecord, MalformedRecord
+from chipper.coco.records import AnnotationRecord, CategoryRecord, ImageRecord, MalformedRecord
 from chipper.errors import AnnotationError
 
 CURE = "give a COCO instances file"
 LISTS = ("images", "annotations", "categories")
-_KEPT_AS_TEXT = ("segmentation", "keypoints")
+_KEPT_AS_TEXT = ("segmentation", "keypoints", "attributes")
+_NO_BOX = re.compile(rb'"bbox"\s*:\s*\[\s*\]')  # as good as none
 _NOT_COCO = f"is JSON but not COCO: it is not an object with the lists images, annotations, categories; {CURE}"
+
+
+class _File(msgspec.Struct):
+    images: list[ImageRecord] | None = None
+    annotations: list[AnnotationRecord] | None = None
+    categories: list[CategoryRecord] | None = None
 
 
 class _Raw(msgspec.Struct):
@@ -38,18 +46,10 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def decode_lists(path: Path, data: bytes, record: type[AnnotationRecord]) -> dict[str, Any]:
+def decode_lists(path: Path, data: bytes) -> dict[str, Any]:
     """The three lists of the file; entries that do not fit their record type become `MalformedRecord`."""
-    strict = msgspec.defstruct(
-        "File",
-        [
-            ("images", list[ImageRecord] | None, None),
-            ("annotations", list[record] | None, None),  # type: ignore[valid-type]
-            ("categories", list[Category] | None, None),
-        ],
-    )
     try:
-        return msgspec.structs.asdict(msgspec.json.decode(data, type=strict))
+        return msgspec.structs.asdict(msgspec.json.decode(data, type=_File))
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path} is not JSON ({error}); {CURE}") from None
     except (msgspec.DecodeError, RecursionError):  # DecodeError includes ValidationError
@@ -60,7 +60,11 @@ def decode_lists(path: Path, data: bytes, record: type[AnnotationRecord]) -> dic
         raise AnnotationError(f"{path} {_NOT_COCO}") from None
     except (msgspec.DecodeError, RecursionError):
         lists = _plain_json(path, data)  # Python's json module accepts NaN and Infinity, which are not valid JSON
-    types: dict[str, type[msgspec.Struct]] = {"images": ImageRecord, "annotations": record, "categories": Category}
+    types: dict[str, type[msgspec.Struct]] = {
+        "images": ImageRecord,
+        "annotations": AnnotationRecord,
+        "categories": CategoryRecord,
+    }
     return {
         part: None if entries is None else [_convert(entry, types[part]) for entry in entries]
         for part, entries in lists.items()
@@ -84,15 +88,17 @@ def _convert(entry: Any, type_: type[msgspec.Struct]) -> msgspec.Struct:
     """One entry as ``type_`` (numbers in quotes are accepted), or as `MalformedRecord`."""
     try:
         if isinstance(entry, msgspec.Raw):
-            return msgspec.json.decode(entry, type=type_, strict=False)
+            return msgspec.json.decode(_NO_BOX.sub(b'"bbox":null', bytes(entry)), type=type_, strict=False)
         if not isinstance(entry, dict):
             return msgspec.convert(entry, type=type_)
+        entry = {**entry, "bbox": entry.get("bbox") or None} if "bbox" in entry else entry
         texts = {part: entry[part] for part in _KEPT_AS_TEXT if entry.get(part) is not None and hasattr(type_, part)}
         converted = msgspec.convert(
             {k: v for k, v in entry.items() if k not in _KEPT_AS_TEXT}, type=type_, strict=False
         )
         for part, value in texts.items():
-            setattr(converted, part, msgspec.Raw(json.dumps(value, allow_nan=False).encode()))
+            with contextlib.suppress(ValueError):  # NaN in a shape costs the shape, not the object
+                setattr(converted, part, msgspec.Raw(json.dumps(value, allow_nan=False).encode()))
         return converted
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
         fields = _fields(entry)

@@ -6,20 +6,20 @@ by record, so that the bad records can be listed and the others used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from chipper.coco.checking import Skip, checked_annotations, checked_images, skipped_columns, whole_number
 from chipper.coco.decoding import CURE, LISTS, collector_paused, decode_lists
-from chipper.coco.records import AnnotationRecord, Category, MalformedRecord, MaskedAnnotationRecord
+from chipper.coco.meaning import Finding, boxes_of_shapes, named_images, numbered_ids, turned_boxes
+from chipper.coco.records import Category, MalformedRecord
 from chipper.columns import Annotations, Columns, Floats, Images, Ints, Skipped
 from chipper.errors import AnnotationError
 from chipper.storage.files import fingerprint, read_bytes
+from chipper.storage.locations import is_utf8
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Coco:
     annotation_records: int
     bytes: int
     hash: str
+    findings: tuple[str, ...] = ()  # one line each: what was not as the format says, and what was done about it
 
 
 @dataclass(frozen=True)
@@ -62,30 +63,35 @@ def read_images(path: Path) -> Images:
     Raises:
         AnnotationError: the file cannot be read, is not COCO, or has no usable image.
     """
-    content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE), AnnotationRecord)
-    found = _split("image", content["images"] or [])
-    images, _ = checked_images(found.records, found.places)
+    with collector_paused():
+        content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE))
+        found, annotations, categories = (_split(part, content[part] or []) for part in LISTS)
+        numbered_ids(found.records, annotations.records, categories.records)
+        named_images(found.records)
+        images = checked_images(found.records, found.places).images
     if not len(images):
         raise AnnotationError(f"{path} has no usable image; {CURE}")
     return images
 
 
 def read_coco(path: Path, masks: bool = False) -> Coco:
-    """Read the COCO instances file ``path``; segmentations are read only if ``masks`` is true.
+    """Read the COCO instances file ``path``; segmentations are kept only if ``masks`` is true.
 
-    Images and annotations that cannot be used are listed in ``skipped`` with the reason: malformed records, unknown or
-    duplicate ids, boxes that are not finite, have no area or are outside their image, images without a size. Boxes are
-    clipped to their image.
+    Records are used as their author meant them (`chipper.coco.meaning`); what was understood in another way than it is written
+    is listed in ``findings``. Images and annotations that cannot be used are listed in ``skipped`` with the reason: malformed
+    records, unknown or contradictory ids, boxes that are outside their image, images without a size. Boxes are clipped to their
+    image.
 
     Raises:
-        AnnotationError: the file cannot be read, is not JSON, is not COCO, or nothing in it can be used.
+        AnnotationError: the file cannot be read, is not JSON, is not COCO, has two possible meanings, or nothing in it can be
+            used.
     """
     with collector_paused():
         return _read(path, masks)
 
 
 def read_ground_truth(path: Path, masks: bool = False) -> GroundTruth:
-    """Read a COCO file as the ground truth of an evaluation; segmentations are read only if ``masks`` is true.
+    """Read a COCO file as the ground truth of an evaluation; segmentations are kept only if ``masks`` is true.
 
     Images and annotations are the same as in `read_coco`, but the lists of annotations and categories may be empty.
 
@@ -93,33 +99,31 @@ def read_ground_truth(path: Path, masks: bool = False) -> GroundTruth:
         AnnotationError: the file cannot be read, is not COCO, or has no usable image.
     """
     with collector_paused():
-        record = MaskedAnnotationRecord if masks else AnnotationRecord
-        content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE), record)
+        content = decode_lists(path, read_bytes(path, AnnotationError, "annotation file", CURE))
         _require(path, content, filled=("images",))
-        categories = _well_formed(path, content["categories"])
-        images, annotations, boxes, _ = _checked(path, content, categories)
-        return GroundTruth(images, annotations, boxes, categories, len(content["images"]))
+        found = _checked(path, content, masks)
+        return GroundTruth(found.images, found.annotations, found.boxes, found.categories, len(content["images"]))
 
 
 def _read(path: Path, masks: bool) -> Coco:
     data = read_bytes(path, AnnotationError, "annotation file", CURE)
     hash_, size = fingerprint(data), len(data)
-    record = MaskedAnnotationRecord if masks else AnnotationRecord
-    content = decode_lists(path, data, record)
+    content = decode_lists(path, data)
     del data
     _require(path, content, filled=LISTS)
-    categories = _categories(path, content["categories"])
-    images, annotations, _, skips = _checked(path, content, categories)
-    _require_used(path, "annotation", annotations, content, skips)
+    found = _checked(path, content, masks)
+    _require_unique(path, found.categories)
+    _require_used(path, "annotation", found.annotations, content, found.skips)
     return Coco(
-        images,
-        annotations,
-        categories,
-        skipped_columns(skips),
+        found.images,
+        found.annotations,
+        tuple({category.id: category for category in found.categories}.values()),
+        skipped_columns(found.skips),
         len(content["images"]),
         len(content["annotations"]),
         size,
         hash_,
+        tuple(map(str, found.findings)),
     )
 
 
@@ -131,22 +135,38 @@ def _require(path: Path, content: dict[str, Any], filled: tuple[str, ...]) -> No
             raise AnnotationError(f'{path} has {found} "{part}" list; {CURE}')
 
 
-def _checked(
-    path: Path, content: dict[str, Any], categories: Iterable[Category]
-) -> tuple[Images, Annotations, Floats, list[Skip]]:
-    """The usable images and annotations, the annotations' boxes before clipping, and the skipped records.
+@dataclass(frozen=True)
+class _Checked:
+    images: Images
+    annotations: Annotations
+    boxes: Floats  # (annotations, 4) x y w h before clipping
+    categories: list[Category]
+    skips: list[Skip]
+    findings: list[Finding]
+
+
+def _checked(path: Path, content: dict[str, Any], masks: bool) -> _Checked:
+    """The usable part of a file, and what was left out of it.
 
     Raises:
-        AnnotationError: no image is usable.
+        AnnotationError: no image is usable, or the file has two possible meanings.
     """
-    of_images, of_annotations = (_split(what, content[f"{what}s"]) for what in ("image", "annotation"))
-    images, bad_images = checked_images(of_images.records, of_images.places)
-    annotations, boxes, bad_annotations = checked_annotations(
-        of_annotations.records, images, [record.id for record in of_images.records], [c.id for c in categories]
-    )
-    skips = [*of_images.malformed, *bad_images, *of_annotations.malformed, *bad_annotations]
-    _require_used(path, "image", images, content, skips)
-    return images, annotations, boxes, skips
+    of_images, of_annotations, of_categories = (_split(part, content[part]) for part in LISTS)
+    records = of_images.records, of_annotations.records, of_categories.records
+    findings = [
+        *numbered_ids(*records),
+        *named_images(records[0]),
+        *boxes_of_shapes(records[1]),
+        *turned_boxes(records[1]),
+    ]
+    categories = _well_formed(path, content["categories"])
+    images = checked_images(of_images.records, of_images.places)
+    known = [record.id for record in of_images.records]
+    annotations = checked_annotations(of_annotations.records, images, known, [c.id for c in categories], path, masks)
+    findings += [*images.findings, *annotations.findings]
+    skips = [*of_images.malformed, *images.skips, *of_annotations.malformed, *annotations.skips]
+    _require_used(path, "image", images.images, content, skips)
+    return _Checked(images.images, annotations.annotations, annotations.boxes, categories, skips, findings)
 
 
 def _require_used(path: Path, what: str, usable: Columns, content: dict[str, Any], skips: list[Skip]) -> None:
@@ -159,8 +179,9 @@ def _require_used(path: Path, what: str, usable: Columns, content: dict[str, Any
         )
 
 
-def _split(what: str, entries: list[Any]) -> _Entries:
-    """The entries of a list of the file; ``what`` is "image" or "annotation"."""
+def _split(part: str, entries: list[Any]) -> _Entries:
+    """The entries of a list of the file; ``part`` is its name."""
+    what = part.removesuffix("s")
     bad = [k for k, entry in enumerate(entries) if type(entry) is MalformedRecord]
     malformed = []
     for k in bad:
@@ -172,20 +193,32 @@ def _split(what: str, entries: list[Any]) -> _Entries:
     return _Entries([entries[k] for k in places] if bad else entries, places, malformed)
 
 
-def _well_formed(path: Path, entries: list[msgspec.Struct]) -> list[Category]:
+def _well_formed(path: Path, entries: list[Any]) -> list[Category]:
+    categories = []
     for entry in entries:
         if isinstance(entry, MalformedRecord):
             raise AnnotationError(
                 f"{path}: a category is malformed ({entry.problem}); give each an integer id and a name"
             )
-    return [entry for entry in entries if isinstance(entry, Category)]
+        if not isinstance(entry.id, int):
+            raise AnnotationError(
+                f"{path}: the category {entry.name!r} has no usable id ({entry.id!r}); give each its own"
+            )
+        if not is_utf8(entry.name):
+            raise AnnotationError(
+                f"{path}: the category {entry.name!r} holds half a character (a lone surrogate); correct it"
+            )
+        parent = entry.supercategory
+        categories.append(
+            Category(entry.id, entry.name, parent if isinstance(parent, str) and is_utf8(parent) else None)
+        )
+    return categories
 
 
-def _categories(path: Path, entries: list[msgspec.Struct]) -> tuple[Category, ...]:
+def _require_unique(path: Path, categories: list[Category]) -> None:
     seen: dict[int, Category] = {}
-    for entry in _well_formed(path, entries):
+    for entry in categories:
         if seen.setdefault(entry.id, entry).name != entry.name:
             raise AnnotationError(
                 f"{path}: category id {entry.id} has the names {seen[entry.id].name!r} and {entry.name!r}; give each its own id"
             )
-    return tuple(seen.values())

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Id = _Whole | float | None
+_Id = _Whole | float | str | None  # text becomes a number in `chipper.coco.meaning`
 _Box = tuple[float, float, float, float]
 
 
@@ -18,10 +18,12 @@ class ImageRecord(msgspec.Struct, gc=False):
     file_name: str | None = None
     width: float | None = None
     height: float | None = None
+    coco_url: str | None = None
+    not_exhaustive_category_ids: list[int] | None = None  # LVIS: not all objects of these classes are annotated
 
 
 class AnnotationRecord(msgspec.Struct, gc=False):
-    """One entry of "annotations", without its masks."""
+    """One entry of "annotations"."""
 
     id: _Id = None
     image_id: _Id = None
@@ -29,21 +31,27 @@ class AnnotationRecord(msgspec.Struct, gc=False):
     bbox: _Box | None = None
     area: float | None = None
     iscrowd: bool | int | None = None
+    ignore: bool | int | None = None  # neither an object nor background
     keypoints: msgspec.Raw = msgspec.Raw()  # JSON text; empty if missing
-
-
-class MaskedAnnotationRecord(AnnotationRecord, gc=False):
-    """One entry of "annotations" with its masks."""
-
     segmentation: msgspec.Raw = msgspec.Raw()
+    attributes: msgspec.Raw = msgspec.Raw()
+    file_name: str | None = None  # of its image
 
 
 class Category(msgspec.Struct, omit_defaults=True):
-    """One entry of "categories"."""
+    """A category."""
 
     id: _Whole
     name: str
     supercategory: str | None = None
+
+
+class CategoryRecord(msgspec.Struct, gc=False):
+    """One entry of "categories" as tools write it."""
+
+    id: _Whole | str
+    name: str
+    supercategory: Any = None  # false and 0 occur
 
 
 class MalformedRecord(msgspec.Struct, gc=False):

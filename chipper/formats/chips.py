@@ -7,7 +7,6 @@ to the same split, train or val, chosen by a hash of its file name. The folder a
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from chipper.shards.samples import SampleError, read_record
 from chipper.shards.writing import RERUN
 from chipper.storage.files import fingerprint, sync_directory, translate_os_errors
 from chipper.storage.lock import folder_locked
+from chipper.storage.yaml_files import as_yaml_text
 
 _AT_ONCE = 256  # chips of one task
 _DECIMALS = 7  # of a YOLO coordinate, a fraction of the chip side
@@ -115,8 +115,7 @@ def export_yolo(
             copied.left_out += len(sample["annotations"]) - len(kept)
         names = [category.name for category in manifest.dataset.categories]
         (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        # a JSON string is a YAML string
-        listed = "".join(f"  {k}: {json.dumps(name)}\n" for k, name in enumerate(names))
+        listed = "".join(f"  {k}: {as_yaml_text(name)}\n" for k, name in enumerate(names))
         val = "val" if copied.chips["val"] else "train"
         (folder / "data.yaml").write_text(f"train: images/train\nval: images/{val}\nnames:\n{listed}", encoding="utf-8")
     return copied

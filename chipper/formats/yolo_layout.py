@@ -89,7 +89,8 @@ def _of_yaml(path: Path, split: str, options: ImportOptions) -> YoloSet:
         raise OptionError(
             f"{option('split')} {split}: {path} has no {split!r}; it has {', '.join(known) or 'no split at all'}"
         )
-    data = YoloSet([], {} if options.classes else _names(path, content), _keypoint_shape(path, content))
+    written = read_yaml(text, as_text=True).get("names")  # YAML 1.1 would read the name no as false, and 1e3 as 1000
+    data = YoloSet([], {} if options.classes else _names(path, content, written), _keypoint_shape(path, content))
     for entry in entries if isinstance(entries, list) else [entries]:
         if not isinstance(entry, str):
             raise AnnotationError(
@@ -135,7 +136,7 @@ def _listed(path: Path, data: YoloSet) -> None:
             data.problems.append(f"{path}, line {line}: the image {shorten(str(image))} does not exist; fix that line")
 
 
-def _names(path: Path, content: dict[Any, Any]) -> dict[int, str]:
+def _names(path: Path, content: dict[Any, Any], written: Any) -> dict[int, str]:
     names = content.get("names")
     if names is None and isinstance(content.get("nc"), int):
         if content["nc"] > _MOST_CLASSES:
@@ -149,7 +150,11 @@ def _names(path: Path, content: dict[Any, Any]) -> dict[int, str]:
     for number, name in numbered.items():
         if not isinstance(number, int) or isinstance(number, bool) or number < 0 or isinstance(name, (list, dict)):
             raise AnnotationError(f"{path}: names has an entry that is not class number: name; fix it")
-    return {number: str(numbered[number]) for number in sorted(numbered)}
+    texts = written if isinstance(written, list) else list(written.values()) if isinstance(written, dict) else []
+    if len(texts) != len(numbered):  # numbers of which YAML takes two for one, or names from an alias
+        texts = list(numbered.values())
+    found = dict(zip(numbered, map(str, texts), strict=True))
+    return {number: found[number] for number in sorted(found)}
 
 
 def _keypoint_shape(path: Path, content: dict[Any, Any]) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chipper import __version__
-from chipper.coco.checking import Skip, skipped_columns
+from chipper.coco.checking import SAME_FILE, SAME_RECORD, Skip, skipped_columns
 from chipper.coco.reading import Coco, read_coco
 from chipper.columns import POSITIVE, Annotations, Images, Skipped, concatenate
 from chipper.errors import WorkdirError, option, without_secrets
@@ -64,9 +65,13 @@ def build_positives(
     """
     with monitor.stage(f"reading {coco_path}"):
         coco = read_coco(coco_path, options.masks)
+    for finding in coco.findings:
+        monitor.warn(finding)
+    for reason, left_out in _lost(coco.skipped).items():
+        monitor.skip(f"{left_out}: {reason}; listed in skipped.parquet")
     identity = dataset_id(coco.hash, options)
-    source, images = _from(workdir.path, coco_path), None if image_dir is None else _from(workdir.path, image_dir)
     workdir.mark()
+    source, images = _from(workdir.path, coco_path), None if image_dir is None else _from(workdir.path, image_dir)
     with contextlib.nullcontext() if dry_run else locked(workdir.path, "build-positives"):
         if workdir.exists() and not overwrite:
             found = workdir.dataset()
@@ -164,6 +169,16 @@ def _sum(tallies: list[dict[str, Any]]) -> dict[str, Any]:
 def _by_reason(skipped: Skipped) -> dict[str, int]:
     names = [f"{record}: {reason}" for record, reason in zip(skipped.record, skipped.reason, strict=True)]
     return {name: names.count(name) for name in sorted(set(names))}
+
+
+def _lost(skipped: Skipped) -> dict[str, str]:
+    """How many records were left out for each reason, in words; those that are there in another record are not lost."""
+    counts: Counter[tuple[str, str]] = Counter(zip(skipped.record, skipped.reason, strict=True))
+    return {
+        reason: f"{number:,} {record}{'s' if number > 1 else ''} left out"
+        for (record, reason), number in counts.items()
+        if reason not in (SAME_RECORD, SAME_FILE)
+    }
 
 
 def _uncovered(annotations: Annotations, assignment: Assignment) -> Skipped:

@@ -1,4 +1,4 @@
-"""Read YAML: only plain values, and no more of them than the text has room for."""
+"""Read and write YAML: only plain values, and no more of them than the text has room for."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def read_yaml(data: bytes, *, as_text: bool = False) -> Any:
         where = f"line {mark.line + 1}: " if mark is not None else ""
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         raise YamlError(where + " ".join(str(what).split())[:200]) from None
+
+
+def as_yaml_text(text: str) -> str:
+    """``text`` as a YAML scalar in quotes, on one line."""
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=2**31)).removesuffix("\n")
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:

@@ -24,6 +24,7 @@ from chipper.formats.chips import export_coco, export_yolo
 from chipper.formats.yolo import import_yolo, label_file
 from chipper.images.decoded import open_source
 from chipper.parallel.workers import Workers
+from chipper.storage.yaml_files import as_yaml_text
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
 
@@ -159,7 +160,7 @@ def test_the_size_is_that_of_the_image_as_it_is_shown(two: Path, build: Any, fla
         ("path: ../somewhere/else\ntrain: images/train\nnames: [cat]\n", ["cat"]),
         ("train: ../images/train\nnames: [cat]\n", ["cat"]),
         ("train: [images/train, images/val]\nnames: [cat, dog]\n", ["cat", "dog"]),
-        ("train: lists/train.txt\nnames: [2020, yes]\n", ["2020", "True"]),
+        ("train: lists/train.txt\nnames: [2020, yes]\n", ["2020", "yes"]),
     ],
 )
 def test_ways_to_write_data_yaml(two: Path, yaml: str, names: list[str]) -> None:
@@ -367,3 +368,38 @@ def test_the_command_and_what_follows(two: Path, hashes: Callable[[Path], dict[s
     done = CliRunner().invoke(main, ["import-yolo", str(two), "--out", str(out), "--overwrite"])
     assert done.exit_code == 3
     assert "b.txt, line 1" in done.stdout.replace("\n", "").replace(" " * 15, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["no", "yes", "on", "1e3", "0x1F", "null", "~", "2024-01-01", "12:30:45", ".5", "true"]
+)
+@pytest.mark.parametrize("form", ["[{}, other]", "{{0: {}, 1: other}}", "{{1: other, 0: {}}}"])
+def test_names_are_text_as_they_are_written(two: Path, name: str, form: str) -> None:
+    """YAML 1.1 reads them as truth values, numbers, dates and nothing; as class names they are words."""
+    write(two, YAML.replace("[cat, dog]", form.format(name)))
+    assert [category["name"] for category in read(two).coco["categories"]] == [name, "other"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "🚤 boat",
+        "𠮷野家",
+        "naïve: yes",
+        "- dash",
+        "a\u2028b",
+        "no",
+        "# x",
+        '"quoted"',
+        "back\\slash",
+        "'",
+        " x ",
+        "é" * 300,
+    ],
+)
+def test_names_survive_data_yaml(name: str) -> None:
+    import yaml
+
+    text = f"names:\n  0: {as_yaml_text(name)}\n"
+    assert yaml.safe_load(text) == {"names": {0: name}}
+    assert text.count("\n") == 2
