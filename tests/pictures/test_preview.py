@@ -281,8 +281,9 @@ def test_small_chips_on_a_large_image(
 def test_many_images_make_several_sheets(
     tmp_path: Path, write_coco: Callable[..., Path], build: Callable[..., Workdir]
 ) -> None:
-    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
-    images = [{"id": k + 1, "file_name": "a.png", "width": 64, "height": 48} for k in range(23)]
+    images = [{"id": k + 1, "file_name": f"{k}.png", "width": 64, "height": 48} for k in range(23)]
+    for image in images:
+        Image.new("RGB", (64, 48)).save(tmp_path / image["file_name"])
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 30, 30]}
     categories = [{"id": 1, "name": "x"}]
     coco = write_coco(tmp_path, images=images, annotations=[box], categories=categories)
