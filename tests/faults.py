@@ -216,6 +216,34 @@ FAULTS = (
         "return float(shard.chips.scale[first:last].min())",
         "tests/shards/test_promises.py",
     ),
+    Fault(
+        "negatives: the upper bound of a range is included",
+        "chipper/mining/negatives.py",
+        "else size < valid_range.high)",
+        "else size <= valid_range.high)",
+        "tests/mining/test_negatives.py",
+    ),
+    Fault(
+        "negatives: variants break ties alike",
+        "chipper/mining/negatives.py",
+        "hashed(options.seed, variant, images.image_id, s + _NEGATIVE_TIES)",
+        "hashed(options.seed, 0, images.image_id, s + _NEGATIVE_TIES)",
+        "tests/mining/test_negatives.py",
+    ),
+    Fault(
+        "masks do not follow their boxes when detections are merged",
+        "chipper/inference/merging.py",
+        "None if found.masks is None else found.masks[index]",
+        "None if found.masks is None else found.masks[: len(index)]",
+        "tests/inference/test_merging.py",
+    ),
+    Fault(
+        "the worst proposals of each scale are kept",
+        "chipper/inference/merging.py",
+        "order = np.lexsort((-scores, scale_index))",
+        "order = np.lexsort((scores, scale_index))",
+        "tests/inference/test_merging.py",
+    ),
 )
 
 

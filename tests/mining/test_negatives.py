@@ -147,6 +147,19 @@ def test_images_without_objects_are_mined():
     assert got.kind.tolist() == ["negative"]
 
 
+def test_variants_break_ties_differently():
+    """Many windows hold all twelve proposals; each variant chooses by its own chance."""
+    images = images_of([(2000, 2000)])
+    options = PositiveOptions.parse("1", ":", chip_size=512, variants=8)
+    positives = mine_positives(images, annotations_of(images, [[]]), options).chips
+    box = np.array([[1000 + k, 1000, 1010 + k, 1010] for k in range(12)], dtype=float)
+    proposals = Proposals(np.full(12, images.image_id[0]), box, np.ones(12))
+    negative = NegativeOptions(nms=1.0, min_proposals_finest=12)
+    got = choose_negatives(images, best_proposals(proposals, images, negative), positives, options, negative)
+    assert got.variant.tolist() == list(range(8))
+    assert len(set(zip(got.x.tolist(), got.y.tolist(), strict=True))) > 4
+
+
 @pytest.mark.parametrize(
     ("size", "scales"), [(10, [1, 2]), (60, [1, 2]), (70, [1]), (80, [0, 1]), (90, [0, 1]), (100, [0]), (130, [0])]
 )
