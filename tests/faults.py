@@ -244,6 +244,13 @@ FAULTS = (
         "order = np.lexsort((scores, scale_index))",
         "tests/inference/test_merging.py",
     ),
+    Fault(
+        "AP75 of a class is that at 0.70",
+        "chipper/evaluation/scores.py",
+        '"AP75": _mean(values[5])',
+        '"AP75": _mean(values[4])',
+        "tests/evaluation/test_scores.py",
+    ),
 )
 
 

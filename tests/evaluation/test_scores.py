@@ -110,6 +110,22 @@ def test_sizes_have_their_own_numbers(tmp_path: Path, found: str, perfect: set[s
     assert numbers["AP50"] == pytest.approx(34 / 101)  # recall of 0 to 0.33 at precision 1, at 101 points
 
 
+def test_a_box_of_iou_072_is_right_at_050_and_wrong_at_075(tmp_path: Path) -> None:
+    """It is right at the thresholds 0.5, 0.55, 0.6, 0.65 and 0.7, five of ten."""
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 200}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 100], "area": 10_000, "iscrowd": 0}
+        ],
+    }
+    results = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 72], "score": 0.9}]
+    found = evaluate(*files(tmp_path, content, results))
+    wanted = {"AP": 0.5, "AP50": 1.0, "AP75": 0.0, "AR100": 0.5}
+    assert found.per_class["cat"] == pytest.approx(wanted)
+    assert {name: found.numbers[name] for name in wanted} == pytest.approx(wanted)
+
+
 def test_classes(tmp_path: Path) -> None:
     found = evaluate(*files(tmp_path))
     expected = by_hand(CONTENT, RESULTS, tmp_path).eval
